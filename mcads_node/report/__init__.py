@@ -1,0 +1,1 @@
+"""DICOM result objects: the Structured Report and the secondary captures."""
