@@ -49,6 +49,14 @@ class ReceivedInstance:
     digest: str
 
 
+@dataclass(frozen=True, kw_only=True)
+class Declined:
+    """An instance the node does not analyse; it stays on record with the reason."""
+
+    #: one sentence for an administrator, naming the tag or the rule; without PHI
+    reason: str
+
+
 class Verdict(StrEnum):
     """How a check of the input ended."""
 

@@ -1,0 +1,127 @@
+"""Route: which rule of ``routes.yaml`` an image falls under, and what is then to be done with it."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from datetime import date
+
+from pydicom.dataset import Dataset
+from pydicom.multival import MultiValue
+
+from mcads_node.config import Condition, Rule
+from mcads_node.instance import Declined, Requestor
+
+
+@dataclass(frozen=True, kw_only=True)
+class Route:
+    """What is to be done with an image."""
+
+    #: name of the rule that matched
+    rule: str
+    #: methods of explanation, such as ``grad-cam``
+    explain: tuple[str, ...]
+    #: show the top finding's map where nothing is positive
+    explain_top_finding: bool
+    #: by label; others keep the model's own threshold
+    thresholds: Mapping[str, float]
+    #: destinations of the results
+    send_to: tuple[str, ...]
+    #: the study is complete when nothing came for so long, in seconds
+    quiet_seconds: float
+
+
+def route(header: Dataset, requestor: Requestor, rules: Iterable[Rule]) -> Route | Declined:
+    """Find the first rule that matches.
+
+    Parameters
+    ----------
+    header
+        Data set of the image; pixels are not looked at.
+    requestor
+        Who sent it.
+    rules
+        In the order of the file.
+
+    Returns
+    -------
+    Route or Declined
+        Declined where the rule says so, or where no rule matches: nothing is analysed by default.
+    """
+    for rule in rules:
+        if not all(
+            _holds(condition, _values(key, header, requestor)) for key, condition in rule.when.items()
+        ):
+            continue
+        if rule.analyse is None:
+            return Declined(reason=f"{rule.decline} (rule {rule.name!r})")
+        return Route(
+            rule=rule.name,
+            explain=rule.analyse.explain,
+            explain_top_finding=rule.analyse.explain_top_finding,
+            thresholds=rule.analyse.thresholds,
+            send_to=rule.send_to,
+            quiet_seconds=rule.complete_when.quiet_seconds,
+        )
+    return Declined(reason="no rule of the routes matches")
+
+
+def _holds(condition: Condition, values: tuple[str, ...]) -> bool:
+    folded = {_fold(value) for value in values} or {""}
+    if condition.one_of is not None and folded.isdisjoint(map(_fold, condition.one_of)):
+        return False
+    if condition.none_of is not None and not folded.isdisjoint(map(_fold, condition.none_of)):
+        return False
+    if condition.minimum is None and condition.maximum is None:
+        return True
+    numbers = [number for number in map(_number, values) if number is not None]
+    # a limit on a value that is absent or no number does not hold: a rule never matches on a guess
+    return any(
+        (condition.minimum is None or number >= condition.minimum)
+        and (condition.maximum is None or number <= condition.maximum)
+        for number in numbers
+    )
+
+
+def _fold(value: str) -> str:
+    return value.strip(" \0").casefold()
+
+
+def _values(key: str, header: Dataset, requestor: Requestor) -> tuple[str, ...]:
+    if key == "Requestor":
+        return (requestor.ae_title,)
+    if key == "CalledAETitle":
+        return (requestor.called_ae_title,)
+    value = header.get(key)
+    if key == "PatientAge" and _number(str(value or "")) is None:
+        return _age_from_dates(header)
+    if value is None:
+        return ()
+    return tuple(map(str, value)) if isinstance(value, MultiValue | list) else (str(value),)
+
+
+def _number(value: str) -> float | None:
+    """Read a number, or an age string (PS3.5 AS) as completed years."""
+    text = value.strip(" \0")
+    age = re.fullmatch(r"(\d{3})([DWMY])", text)
+    if age:
+        per_year = {"D": 365.25, "W": 52.1775, "M": 12, "Y": 1}[age[2]]
+        return float(int(age[1]) // per_year)
+    return float(text) if re.fullmatch(r"[+-]?\d+(\.\d*)?([eE][+-]?\d+)?", text) else None
+
+
+def _age_from_dates(header: Dataset) -> tuple[str, ...]:
+    """Completed years between birth and study; nothing where either date is absent or not a date."""
+    birth, study = (_date(str(header.get(keyword) or "")) for keyword in ("PatientBirthDate", "StudyDate"))
+    if birth is None or study is None or study < birth:
+        return ()
+    return (str(study.year - birth.year - ((study.month, study.day) < (birth.month, birth.day))),)
+
+
+def _date(text: str) -> date | None:
+    digits = re.fullmatch(r"(\d{4})\.?(\d{2})\.?(\d{2})", text.strip())
+    try:
+        return date(*map(int, digits.groups())) if digits else None
+    except ValueError:
+        return None

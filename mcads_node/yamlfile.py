@@ -1,0 +1,167 @@
+"""The administrator's YAML files: read safely, checked whole, every problem told with file, line and key."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, TypeVar
+
+import yaml
+from pydantic import BaseModel, ValidationError
+
+from mcads_node.errors import ConfigError, Problem
+
+Model = TypeVar("Model", bound=BaseModel)
+
+#: a key's place in the document: keys of mappings and indices of sequences, outermost first
+KeyPath = tuple[str | int, ...]
+
+
+class _Loader(yaml.SafeLoader):
+    """YAML 1.1 less two surprises: aliases (they can grow without bound), and NO, YES, ON, OFF as booleans.
+
+    In DICOM "NO" and "YES" are words, as in ``BurnedInAnnotation: NO``.
+    """
+
+    def compose_node(self, parent: yaml.Node | None, index: int) -> yaml.Node | None:
+        if self.check_event(yaml.AliasEvent):
+            event = self.peek_event()
+            message = "aliases (*name) are not read; write the value out"
+            raise yaml.composer.ComposerError(None, None, message, event.start_mark)
+        return super().compose_node(parent, index)
+
+
+_Loader.yaml_implicit_resolvers = {
+    first: [(tag, pattern) for tag, pattern in resolvers if tag != "tag:yaml.org,2002:bool"]
+    for first, resolvers in yaml.SafeLoader.yaml_implicit_resolvers.items()
+}
+_Loader.add_implicit_resolver("tag:yaml.org,2002:bool", re.compile(r"^(?:true|false)$"), ["t", "f"])
+
+
+def load_yaml(path: Path, model: type[Model], context: Mapping[str, Any] | None = None) -> Model:
+    """Read the YAML file at `path` into `model`.
+
+    Parameters
+    ----------
+    path
+        File to read; its text is UTF-8.
+    model
+        pydantic model of the whole document.
+    context
+        What the model's validators may ask for besides the document.
+
+    Returns
+    -------
+    Model
+        The validated content.
+
+    Raises
+    ------
+    ConfigError
+        With every problem found: the file cannot be read, is not YAML, has a key twice, or does not fit
+        `model`. Problems carry 1-based lines.
+    """
+    root = _compose(path)
+    lines: dict[KeyPath, int] = {}
+    problems: list[Problem] = []
+    document = _plain(root, (), path, lines, problems) if root is not None else {}
+    if problems:
+        raise ConfigError(problems)
+    try:
+        return model.model_validate(document, context=context)
+    except ValidationError as error:
+        raise ConfigError([_problem(path, lines, detail) for detail in error.errors()]) from error
+
+
+def _compose(path: Path) -> yaml.Node | None:
+    try:
+        with path.open(encoding="utf-8") as stream:
+            return yaml.compose(stream, Loader=_Loader)
+    except OSError as error:
+        message = f"cannot be read: {error.strerror}"
+        raise ConfigError([Problem(file=str(path), line=None, key="", message=message)]) from error
+    except UnicodeDecodeError as error:
+        message = f"is not UTF-8 text (byte {error.start}); save it as UTF-8"
+        raise ConfigError([Problem(file=str(path), line=None, key="", message=message)]) from error
+    except yaml.MarkedYAMLError as error:
+        line = error.problem_mark.line + 1 if error.problem_mark else None
+        message = f"is not valid YAML: {error.problem}"
+        raise ConfigError([Problem(file=str(path), line=line, key="", message=message)]) from error
+    except (yaml.YAMLError, RecursionError) as error:
+        message = f"is not valid YAML: {error}"
+        raise ConfigError([Problem(file=str(path), line=None, key="", message=message)]) from error
+
+
+def _plain(
+    node: yaml.Node, at: KeyPath, path: Path, lines: dict[KeyPath, int], problems: list[Problem]
+) -> Any:
+    """Turn `node` into plain values; remember each key's line, and note what YAML lets pass and we do not."""
+    lines[at] = node.start_mark.line + 1
+    if isinstance(node, yaml.SequenceNode):
+        return [_plain(item, (*at, i), path, lines, problems) for i, item in enumerate(node.value)]
+    if isinstance(node, yaml.MappingNode):
+        return _plain_mapping(node, at, path, lines, problems)
+    try:
+        return _ScalarConstructor().construct_object(node, deep=True)
+    except (yaml.YAMLError, ValueError) as error:
+        text = getattr(error, "problem", None) or str(error)
+        problems.append(Problem(file=str(path), line=lines[at], key=dotted(at), message=str(text)))
+        return None
+
+
+def _plain_mapping(
+    node: yaml.MappingNode, at: KeyPath, path: Path, lines: dict[KeyPath, int], problems: list[Problem]
+) -> dict[str, Any]:
+    mapping: dict[str, Any] = {}
+    for key_node, value_node in node.value:
+        line = key_node.start_mark.line + 1
+        if not isinstance(key_node, yaml.ScalarNode) or key_node.tag == "tag:yaml.org,2002:merge":
+            message = "keys are plain words; merge keys and structured keys are not read"
+            problems.append(Problem(file=str(path), line=line, key=dotted(at), message=message))
+            continue
+        key = key_node.value
+        here: KeyPath = (*at, key)
+        if key in mapping:
+            message = f"is given twice (first on line {lines[here]})"
+            problems.append(Problem(file=str(path), line=line, key=dotted(here), message=message))
+            continue
+        mapping[key] = _plain(value_node, here, path, lines, problems)
+        lines[here] = line
+    return mapping
+
+
+class _ScalarConstructor(yaml.constructor.SafeConstructor):
+    """Builds scalars only; containers are walked by this module so that every key keeps its line."""
+
+
+def dotted(at: KeyPath) -> str:
+    """Write a key's place as administrators read it: ``routes[0].when.Modality``."""
+    text = ""
+    for part in at:
+        text += f"[{part}]" if isinstance(part, int) else f".{part}" if text else str(part)
+    return text
+
+
+def _problem(path: Path, lines: dict[KeyPath, int], detail: Any) -> Problem:
+    at: KeyPath = tuple(detail["loc"])
+    # pydantic's location may go on past the document: names of union branches, "[key]", a key that is missing
+    known = at
+    while known and known not in lines:
+        known = known[:-1]
+    missing = detail["type"] == "missing"
+    key = at if missing or detail["type"] == "extra_forbidden" else known
+    return Problem(file=str(path), line=lines.get(known), key=dotted(key), message=_message(detail))
+
+
+def _message(detail: Any) -> str:
+    kind, text = detail["type"], str(detail["msg"])
+    if kind == "extra_forbidden":
+        return "is not a key this node knows"
+    if kind == "missing":
+        return "is required and not there"
+    text = text.removeprefix("Value error, ")
+    found = detail.get("input")
+    if isinstance(found, str | int | float | bool) or found is None:
+        return f"{text[0].lower()}{text[1:]}; found {found!r}" if kind != "value_error" else text
+    return f"{text[0].lower()}{text[1:]}"
