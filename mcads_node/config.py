@@ -21,7 +21,7 @@ from pydicom.datadict import tag_for_keyword
 
 from mcads_node.errors import ConfigError, Problem
 from mcads_node.result import ObjectKind
-from mcads_node.yamlfile import load_yaml
+from mcads_node.yamlfile import read_document
 
 #: what a rule may ask for besides DICOM keywords
 FACTS_OF_THE_ASSOCIATION = ("Requestor", "CalledAETitle")
@@ -92,7 +92,14 @@ class DestinationSection(_Section):
     ae_title: AETitle
     host: Annotated[str, Field(min_length=1)]
     port: Annotated[int, Field(ge=1, le=65535)]
-    objects: Annotated[tuple[ObjectKind, ...], Field(min_length=1)] = tuple(ObjectKind)
+    objects: tuple[ObjectKind, ...] = tuple(ObjectKind)
+
+    @field_validator("objects")
+    @classmethod
+    def _something(cls, value: tuple[ObjectKind, ...]) -> tuple[ObjectKind, ...]:
+        if not value:
+            raise ValueError(f"expected at least one of {', '.join(ObjectKind)}")
+        return value
 
 
 class AnalysisSection(_Section):
@@ -226,11 +233,13 @@ def _all_known(names: Iterable[str], known: Iterable[str], what: str) -> None:
 class RoutesConfig(_Section):
     """The whole of ``routes.yaml``: the first rule that matches is used."""
 
-    routes: Annotated[tuple[Rule, ...], Field(min_length=1)]
+    routes: tuple[Rule, ...]
 
     @field_validator("routes")
     @classmethod
     def _distinct_names(cls, value: tuple[Rule, ...]) -> tuple[Rule, ...]:
+        if not value:
+            raise ValueError("expected at least one rule; without one nothing would ever be analysed")
         names = [rule.name for rule in value]
         twice = sorted({name for name in names if names.count(name) > 1})
         if twice:
@@ -260,28 +269,32 @@ def load_configuration(path: Path, labels_of: Mapping[str, Iterable[str]]) -> Co
     ConfigError
         With all problems of both files.
     """
-    node: NodeConfig | None = None
     problems: list[Problem] = []
+    document = read_document(path)
     try:
-        node = load_yaml(path, NodeConfig)
+        node = document.fit(NodeConfig)
     except ConfigError as error:
         problems += error.problems
-    context = (
-        {}
-        if node is None
-        else {"destinations": node.destinations, "labels": labels_of.get(node.analysis.model)}
-    )
-    if node is not None and node.analysis.model not in labels_of:
+        # go on with what can be known, so that the problems of both files are told together
+        node = NodeConfig()
+    if node.analysis.model not in labels_of:
         message = f"{node.analysis.model!r} is not a model here; there are: {', '.join(sorted(labels_of))}"
-        problems.append(Problem(file=str(path), line=None, key="analysis.model", message=message))
+        line = document.lines.get(("analysis", "model"))
+        problems.append(Problem(file=str(path), line=line, key="analysis.model", message=message))
+    context = {
+        "destinations": _keys(document.plain, "destinations"),
+        "labels": labels_of.get(node.analysis.model),
+    }
     rules: tuple[Rule, ...] = ()
     try:
-        rules = load_yaml(
-            path.parent / (node.routes if node else "routes.yaml"), RoutesConfig, context
-        ).routes
+        rules = read_document(path.parent / node.routes).fit(RoutesConfig, context).routes
     except ConfigError as error:
-        # where node.yaml cannot be read at all, routes.yaml beside it is only a guess
-        problems += error.problems if node is not None or (path.parent / "routes.yaml").exists() else ()
-    if problems or node is None:
+        problems += error.problems
+    if problems:
         raise ConfigError(problems)
     return Configuration(node=node, rules=rules)
+
+
+def _keys(plain: Any, section: str) -> tuple[str, ...]:
+    found = plain.get(section) if isinstance(plain, dict) else None
+    return tuple(found) if isinstance(found, dict) else ()

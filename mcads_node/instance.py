@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
@@ -9,12 +10,12 @@ from enum import StrEnum
 import numpy as np
 from numpy.typing import NDArray
 from pydicom.dataset import Dataset
-from pydicom.uid import UID
+from pydicom.uid import RE_VALID_UID
 
 
 def is_valid_uid(value: str) -> bool:
     """Whether `value` is a UID as PS3.5 section 9.1 has it: at most 64 of ``0-9.``, no leading zeros."""
-    return bool(value) and UID(value).is_valid
+    return len(value) <= 64 and re.fullmatch(RE_VALID_UID, value) is not None
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -39,39 +40,57 @@ _Loader.yaml_implicit_resolvers = {
 _Loader.add_implicit_resolver("tag:yaml.org,2002:bool", re.compile(r"^(?:true|false)$"), ["t", "f"])
 
 
-def load_yaml(path: Path, model: type[Model], context: Mapping[str, Any] | None = None) -> Model:
-    """Read the YAML file at `path` into `model`.
+@dataclass(frozen=True, kw_only=True)
+class Document:
+    """A YAML file's plain content, and on which line each key stands."""
 
-    Parameters
-    ----------
-    path
-        File to read; its text is UTF-8.
-    model
-        pydantic model of the whole document.
-    context
-        What the model's validators may ask for besides the document.
+    path: Path
+    #: mappings, sequences and scalars as YAML has them
+    plain: Any
+    #: 1-based
+    lines: Mapping[KeyPath, int]
 
-    Returns
-    -------
-    Model
-        The validated content.
+    def fit(self, model: type[Model], context: Mapping[str, Any] | None = None) -> Model:
+        """Check the content against `model`.
+
+        Parameters
+        ----------
+        model
+            pydantic model of the whole document.
+        context
+            What the model's validators may ask for besides the document.
+
+        Raises
+        ------
+        ConfigError
+            With every problem found.
+        """
+        try:
+            return model.model_validate(self.plain, context=context)
+        except ValidationError as error:
+            raise ConfigError([_problem(self, detail) for detail in error.errors()]) from error
+
+
+def read_document(path: Path) -> Document:
+    """Read the YAML file at `path`, UTF-8.
 
     Raises
     ------
     ConfigError
-        With every problem found: the file cannot be read, is not YAML, has a key twice, or does not fit
-        `model`. Problems carry 1-based lines.
+        The file cannot be read, is not YAML, or has a key twice.
     """
     root = _compose(path)
     lines: dict[KeyPath, int] = {}
     problems: list[Problem] = []
-    document = _plain(root, (), path, lines, problems) if root is not None else {}
+    plain = _plain(root, (), path, lines, problems) if root is not None else {}
     if problems:
         raise ConfigError(problems)
-    try:
-        return model.model_validate(document, context=context)
-    except ValidationError as error:
-        raise ConfigError([_problem(path, lines, detail) for detail in error.errors()]) from error
+    return Document(path=path, plain=plain, lines=lines)
+
+
+def load_yaml(path: Path, model: type[Model]) -> Model:
+    """Read the YAML file at `path` into `model`; raises ConfigError with every problem found."""
+    return read_document(path).fit(model)
 
 
 def _compose(path: Path) -> yaml.Node | None:
@@ -143,15 +162,16 @@ def dotted(at: KeyPath) -> str:
     return text
 
 
-def _problem(path: Path, lines: dict[KeyPath, int], detail: Any) -> Problem:
+def _problem(document: Document, detail: Any) -> Problem:
     at: KeyPath = tuple(detail["loc"])
     # pydantic's location may go on past the document: names of union branches, "[key]", a key that is missing
     known = at
-    while known and known not in lines:
+    while known and known not in document.lines:
         known = known[:-1]
     missing = detail["type"] == "missing"
     key = at if missing or detail["type"] == "extra_forbidden" else known
-    return Problem(file=str(path), line=lines.get(known), key=dotted(key), message=_message(detail))
+    line = document.lines.get(known)
+    return Problem(file=str(document.path), line=line, key=dotted(key), message=_message(detail))
 
 
 def _message(detail: Any) -> str:

@@ -1,0 +1,174 @@
+"""The configuration tells every problem with its file, line and key, and never starts on a wrong one."""
+
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from mcads_node.config import Condition, NodeConfig, RoutesConfig, load_configuration
+from mcads_node.errors import ConfigError
+from mcads_node.yamlfile import load_yaml
+
+MODELS = {"densenet121-res224-all": ("Pneumothorax", "Edema"), "other": ()}
+SHIPPED = Path(__file__).resolve().parents[1] / "config"
+
+NODE = """\
+node: {ae_title: MCADS, data_dir: /tmp/x}
+requestors:
+  - {ae_title: CR1, address: 10.0.0.0/8}
+destinations:
+  pacs: {ae_title: PACS, host: pacs.example, port: 104}
+"""
+ROUTES = """\
+routes:
+  - name: chest
+    when: {Modality: [CR, DX]}
+    analyse: {thresholds: {Pneumothorax: 0.3}}
+    send_to: [pacs]
+"""
+
+
+def write(folder: Path, node: str = NODE, routes: str = ROUTES) -> Path:
+    (folder / "routes.yaml").write_text(routes)
+    (folder / "node.yaml").write_text(node)
+    return folder / "node.yaml"
+
+
+def problems(folder: Path, node: str = NODE, routes: str = ROUTES) -> list[str]:
+    with pytest.raises(ConfigError) as caught:
+        load_configuration(write(folder, node, routes), MODELS)
+    return [str(problem).removeprefix(f"{folder}/") for problem in caught.value.problems]
+
+
+def test_a_right_configuration_is_read(tmp_path: Path) -> None:
+    configuration = load_configuration(write(tmp_path), MODELS)
+    assert configuration.node.requestors[0].ae_title == "CR1"
+    assert configuration.rules[0].when["Modality"].one_of == ("CR", "DX")
+    assert configuration.rules[0].analyse is not None
+    assert configuration.rules[0].analyse.thresholds == {"Pneumothorax": 0.3}
+
+
+def test_nobody_may_send_unless_listed(tmp_path: Path) -> None:
+    node = "destinations: {pacs: {ae_title: PACS, host: h, port: 1}}\n"
+    assert load_configuration(write(tmp_path, node), MODELS).node.requestors == ()
+
+
+def test_the_shipped_configuration_is_right() -> None:
+    configuration = load_configuration(SHIPPED / "node.yaml", MODELS)
+    assert [rule.name for rule in configuration.rules] == [
+        "children",
+        "chest radiographs",
+        "everything else",
+    ]
+
+
+def test_the_shipped_configuration_shows_the_defaults() -> None:
+    shipped = load_yaml(SHIPPED / "node.yaml", NodeConfig)
+    default = NodeConfig()
+    assert (shipped.node, shipped.analysis, shipped.routes) == (
+        default.node,
+        default.analysis,
+        default.routes,
+    )
+
+
+def test_all_problems_of_both_files_are_told_at_once(tmp_path: Path) -> None:
+    node = """\
+node:
+  ae_title: A_TITLE_THAT_IS_TOO_LONG
+  port: 70000
+  colour: blue
+requestors:
+  - {ae_title: CR1, address: room one}
+destinations:
+  pacs: {ae_title: PACS, host: h, port: 104, objects: [sr, film]}
+"""
+    routes = """\
+routes:
+  - name: chest
+    when:
+      ModalityX: CR
+    analyse: {thresholds: {Pneumonitis: 2}}
+    send_to: [archive]
+"""
+    told = problems(tmp_path, node, routes)
+    assert [line.split(" ")[0:2] for line in told] == [
+        ["node.yaml:2:", "node.ae_title:"],
+        ["node.yaml:3:", "node.port:"],
+        ["node.yaml:4:", "node.colour:"],
+        ["node.yaml:6:", "requestors[0].address:"],
+        ["node.yaml:8:", "destinations.pacs.objects[1]:"],
+        ["routes.yaml:3:", "routes[0].when:"],
+        ["routes.yaml:5:", "routes[0].analyse.thresholds.Pneumonitis:"],
+        ["routes.yaml:6:", "routes[0].send_to:"],
+    ]
+
+
+@pytest.mark.parametrize(
+    ("node", "expected"),
+    [
+        ("node: [", "node.yaml:1: is not valid YAML"),
+        ("node: {}\nnode: {}\n", "node.yaml:2: node: is given twice (first on line 1)"),
+        ("node: &a {}\nanalysis: *a\n", "node.yaml:2: is not valid YAML: aliases"),
+        ("node: !!python/object:os.system {}\n", "node"),
+        ("just words\n", "node.yaml:1: "),
+        ("node: {database: mysql://x}\n", "node.yaml:1: node.database: expected null"),
+        ("analysis: {model: nothing-like-it}\n", "'nothing-like-it' is not a model here"),
+    ],
+)
+def test_what_is_wrong_is_said(tmp_path: Path, node: str, expected: str) -> None:
+    assert any(expected in line for line in problems(tmp_path, node))
+
+
+@pytest.mark.parametrize(
+    ("routes", "expected"),
+    [
+        ("routes: []\n", "routes.yaml:1: routes: "),
+        ("{}", "routes: is required and not there"),
+        ("routes: [{name: a, when: {}}]", "needs either analyse or decline"),
+        ("routes: [{name: a, when: {}, decline: x, analyse: {}, send_to: [pacs]}]", "and not both"),
+        ("routes: [{name: a, when: {}, analyse: {}}]", "send_to must name a destination"),
+        ("routes: [{name: a, when: {Modality: }, decline: x}]", "expected a value"),
+        ("routes: [{name: a, when: {Modality: {is: CR}}, decline: x}]", "not / min / max; found 'is'"),
+        ("routes: [{name: a, when: {PatientAge: {min: old}}, decline: x}]", "min and max take a number"),
+        ("routes: [{name: a, when: {}, decline: x}, {name: a, when: {}, decline: x}]", "different names"),
+        (
+            "routes: [{name: a, when: {}, analyse: {thresholds: {Goitre: 0.5}}, send_to: [pacs]}]",
+            "'Goitre' is not a finding of the model (Edema, Pneumothorax)",
+        ),
+        (
+            "routes: [{name: a, when: {}, analyse: {}, send_to: [pax]}]",
+            "'pax' is not one of the destinations in node.yaml (pacs)",
+        ),
+    ],
+)
+def test_wrong_rules_are_refused(tmp_path: Path, routes: str, expected: str) -> None:
+    told = problems(tmp_path, routes=routes)
+    assert any(expected in line for line in told), told
+
+
+def test_files_that_cannot_be_read_are_named(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=r"nowhere\.yaml: cannot be read"):
+        load_configuration(tmp_path / "nowhere.yaml", MODELS)
+    (tmp_path / "node.yaml").write_bytes(b"node: \xff")
+    with pytest.raises(ConfigError, match="is not UTF-8"):
+        load_configuration(tmp_path / "node.yaml", MODELS)
+
+
+def test_no_and_yes_are_words_as_in_dicom(tmp_path: Path) -> None:
+    path = tmp_path / "routes.yaml"
+    path.write_text("routes: [{name: a, when: {BurnedInAnnotation: NO}, decline: x}]")
+    assert load_yaml(path, RoutesConfig).routes[0].when["BurnedInAnnotation"] == Condition.model_validate(
+        "NO"
+    )
+
+
+@given(st.text() | st.from_regex(r"(?s)(routes|node)?:? ?[\[{&*!].*"))
+def test_no_text_crashes_the_loader(tmp_path_factory: pytest.TempPathFactory, text: str) -> None:
+    path = tmp_path_factory.mktemp("yaml") / "routes.yaml"
+    path.write_text(text, encoding="utf-8", errors="surrogatepass")
+    try:
+        load_yaml(path, RoutesConfig)
+    except ConfigError as error:
+        assert error.problems
