@@ -1,0 +1,212 @@
+"""Durable files: what `Spool.write` returned for is there after the power failed.
+
+A file is written under a temporary name in the folder it will live in, its bytes are forced to the device
+(fsync), it gets its final name in one step (rename), and the folder's entry is forced as well; so are the
+entries of folders that had to be made. A reader sees a whole file or none.
+
+What this cannot promise: that a device which acknowledges a flush has really flushed (consumer drives with
+volatile caches, some virtual disks, NFS mounted ``async``); that the medium keeps what it stored (no copy
+is made, use RAID and backups; the digest returned lets a reader find rot); or that a write survives when
+the folder is on a memory file system. After a failed fsync the kernel may have dropped the bytes, so the
+file is removed and the caller must take it that nothing was stored.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import hashlib
+import os
+import re
+import threading
+import uuid
+from collections.abc import Callable, Container, Iterable, Iterator
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+
+from mcads_node.errors import NodeError, PermanentError, StorageFull, TransientError
+
+#: the only names there are: the day it was written, and a random UUID; nothing of a peer's making
+_NAME = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}/[0-9a-f]{32}(\.part)?", re.ASCII)
+_NO_ROOM = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
+
+
+@dataclass(frozen=True, kw_only=True)
+class StoredFile:
+    """One file that is safely on the disk."""
+
+    #: relative to the spool, ``2024-01-31/<32 hex digits>``
+    path: str
+    #: bytes of the whole file, preface included
+    size: int
+    #: SHA-256 of the content without the preface, hex
+    digest: str
+
+
+class Spool:
+    """A folder of durable files, each written once, under names of its own making.
+
+    Any number of threads and processes may write at the same time.
+
+    Parameters
+    ----------
+    folder
+        Made, readable by its owner only (0700), where it does not exist; an existing folder keeps its mode.
+    clock
+        Gives the day a file is filed under.
+    """
+
+    def __init__(self, folder: Path, clock: Callable[[], datetime] = lambda: datetime.now(UTC)) -> None:
+        self._folder = folder.absolute()
+        self._clock = clock
+        self._lock = threading.Lock()
+        #: folders whose own entry this process has forced to the device
+        self._durable: set[Path] = set()
+        with _mapped(self._folder):
+            self._make_durable(self._folder)
+
+    @property
+    def folder(self) -> Path:
+        """Where the files live."""
+        return self._folder
+
+    def write(self, content: bytes | Iterable[bytes], *, preface: bytes = b"") -> StoredFile:
+        """Store a file durably.
+
+        Parameters
+        ----------
+        content
+            The bytes, whole or in chunks; the digest is over these.
+        preface
+            Written before them and left out of the digest: the preamble and file meta information that the
+            node itself puts before a peer's data set.
+
+        Raises
+        ------
+        StorageFull
+            The device or the quota has no room. Nothing is left behind.
+        TransientError
+            Any other failure of the device. Nothing is left behind.
+        """
+        path = f"{self._clock().astimezone(UTC):%Y-%m-%d}/{uuid.uuid4().hex}"
+        final = self._folder / path
+        with _mapped(final), contextlib.ExitStack() as undo:
+            self._make_durable(final.parent)
+            temporary = final.with_name(f"{final.name}.part")
+            undo.callback(temporary.unlink, missing_ok=True)
+            size, digest = _write_synced(temporary, preface, content)
+            undo.callback(final.unlink, missing_ok=True)
+            temporary.rename(final)
+            _sync_folder(final.parent)
+            undo.pop_all()
+        return StoredFile(path=path, size=size, digest=digest)
+
+    def locate(self, path: str) -> Path:
+        """Where a file of the spool lies.
+
+        Raises
+        ------
+        PermanentError
+            `path` is not a name this spool could have given.
+        """
+        if not _NAME.fullmatch(path):
+            raise PermanentError(f"{path!r} is not the name of a file in the spool")
+        return self._folder / path
+
+    def read(self, path: str) -> bytes:
+        """Whole content, preface included.
+
+        Raises
+        ------
+        PermanentError
+            `path` is not a name this spool could have given, or the file is gone.
+        TransientError
+            The device could not be read.
+        """
+        place = self.locate(path)
+        try:
+            return place.read_bytes()
+        except FileNotFoundError:
+            raise PermanentError(f"{place} is gone") from None
+        except OSError as error:
+            raise _as_node_error(error, place) from error
+
+    def delete(self, path: str) -> None:
+        """Remove a file; one that is gone already is no error. After a power loss it may be back."""
+        place = self.locate(path)
+        with _mapped(place):
+            place.unlink(missing_ok=True)
+
+    def orphans(self, known: Container[str], older_than: datetime) -> Iterator[str]:
+        """Files that no record speaks of: left by a crash between writing and recording.
+
+        Parameters
+        ----------
+        known
+            Paths that are on record.
+        older_than
+            Younger files are passed over: their record may be about to be committed.
+        """
+        limit = older_than.timestamp()
+        for file in sorted(self._folder.glob("????-??-??/*")):
+            path = f"{file.parent.name}/{file.name}"
+            if path in known or not _NAME.fullmatch(path):
+                continue
+            # a file may vanish while the folder is read
+            with contextlib.suppress(FileNotFoundError):
+                if file.stat().st_mtime < limit:
+                    yield path
+
+    def _make_durable(self, folder: Path) -> None:
+        """Make a folder and force its entry; also where another thread made it and has not forced it yet."""
+        with self._lock:
+            if folder in self._durable:
+                if folder.is_dir():
+                    return
+                self._durable.discard(folder)
+            new = [folder]
+            while not new[-1].parent.exists():
+                new.append(new[-1].parent)
+            for each in reversed(new):
+                each.mkdir(mode=0o700, exist_ok=True)
+                _sync_folder(each.parent)
+            self._durable.add(folder)
+
+
+def _write_synced(path: Path, preface: bytes, content: bytes | Iterable[bytes]) -> tuple[int, str]:
+    chunks = (content,) if isinstance(content, bytes) else content
+    digest = hashlib.sha256()
+    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
+    with open(descriptor, "wb") as file:  # noqa: PTH123 - a descriptor, not a path
+        file.write(preface)
+        for chunk in chunks:
+            digest.update(chunk)
+            file.write(chunk)
+        file.flush()
+        os.fsync(file.fileno())
+        return file.tell(), digest.hexdigest()
+
+
+def _sync_folder(folder: Path) -> None:
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+@contextlib.contextmanager
+def _mapped(place: Path) -> Iterator[None]:
+    """Map what the operating system says to the node's errors."""
+    try:
+        yield
+    except OSError as error:
+        raise _as_node_error(error, place) from error
+
+
+def _as_node_error(error: OSError, place: Path) -> NodeError:
+    said = error.strerror or type(error).__name__
+    if error.errno in _NO_ROOM:
+        return StorageFull(f"no room for {place}: {said}")
+    return TransientError(f"{place}: {said}")

@@ -1,0 +1,44 @@
+"""How the domain's values lie in JSON columns."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from typing import Any
+
+from mcads_node.finding import Algorithm, Finding, Presence
+from mcads_node.instance import InputCheck, Verdict
+
+Json = dict[str, Any]
+
+
+def algorithm_to_json(algorithm: Algorithm) -> Json:
+    """Every field under its own name."""
+    return {**asdict(algorithm), "labels": list(algorithm.labels)}
+
+
+def algorithm_from_json(value: Json) -> Algorithm:
+    """Inverse of `algorithm_to_json`."""
+    return Algorithm(**{**value, "labels": tuple(value["labels"])})
+
+
+def findings_to_json(findings: tuple[Finding, ...]) -> list[Json]:
+    """One object a finding, in order; scores as plain doubles, which JSON keeps exactly."""
+    return [
+        {**asdict(finding), "score": float(finding.score), "threshold": float(finding.threshold)}
+        for finding in findings
+    ]
+
+
+def findings_from_json(values: list[Json]) -> tuple[Finding, ...]:
+    """Inverse of `findings_to_json`."""
+    return tuple(Finding(**{**value, "presence": Presence(value["presence"])}) for value in values)
+
+
+def checks_to_json(checks: tuple[InputCheck, ...]) -> list[Json]:
+    """One object a check, in order."""
+    return [asdict(check) for check in checks]
+
+
+def checks_from_json(values: list[Json]) -> tuple[InputCheck, ...]:
+    """Inverse of `checks_to_json`."""
+    return tuple(InputCheck(**{**value, "verdict": Verdict(value["verdict"])}) for value in values)

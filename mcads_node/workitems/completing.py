@@ -1,0 +1,260 @@
+"""Completing work: its state, what it found, and what follows from it, in one transaction."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import asdict
+from typing import Any
+
+from sqlalchemy import Row, insert, select, update
+
+from mcads_node.finding import Algorithm
+from mcads_node.instance import View
+from mcads_node.result import ObjectKind
+from mcads_node.workitems.codec import (
+    algorithm_from_json,
+    algorithm_to_json,
+    checks_from_json,
+    checks_to_json,
+    findings_from_json,
+    findings_to_json,
+)
+from mcads_node.workitems.engine import Transaction
+from mcads_node.workitems.events import Happening, clean, record
+from mcads_node.workitems.queue import held, lock_study, schedule_report
+from mcads_node.workitems.records import (
+    AnalysedImage,
+    InstanceAnalysed,
+    InstanceDeclined,
+    InstanceState,
+    StoredResult,
+    StudyForReport,
+    Workitem,
+    WorkState,
+)
+from mcads_node.workitems.schema import analyses, deliveries, instances, results, studies, workitems
+
+
+def complete_analysis(tx: Transaction, item: Workitem, outcome: InstanceAnalysed | InstanceDeclined) -> bool:
+    """End an analyse item; False if the lease was lost and nothing was written."""
+    lock_study(tx, item.study_number)
+    if item.instance is None or not _end(tx, item):
+        return False
+    _note(tx, item, "completed", None)
+    subject = f"instance {item.instance_number}"
+    if isinstance(outcome, InstanceDeclined):
+        reason = clean(outcome.reason) or "declined without a reason"
+        _set_instance(tx, item, InstanceState.DECLINED, reason)
+        _note(tx, item, "declined", reason, subject)
+        return True
+    _set_instance(tx, item, InstanceState.ANALYSED, None)
+    analysis = _insert_analysis(tx, item, outcome)
+    _insert_results(tx, item, outcome.heatmaps, analysis_id=analysis)
+    schedule_report(tx, item.study_number, item.instance.received_at + outcome.quiet, item.priority)
+    _note(tx, item, "analysed", f"route {outcome.route}", subject)
+    return True
+
+
+def complete_report(
+    tx: Transaction,
+    item: Workitem,
+    objects: Sequence[StoredResult],
+    destinations: Mapping[str, Collection[ObjectKind]],
+) -> bool:
+    """End a report item and have its objects delivered; False if the lease was lost."""
+    lock_study(tx, item.study_number)
+    if item.revision is None or not _end(tx, item):
+        return False
+    _insert_results(tx, item, objects, revision=item.revision)
+    _schedule_deliveries(tx, item, destinations)
+    tx.connection.execute(update(studies).where(studies.c.id == item.study_number).values(trouble=None))
+    _note(tx, item, "completed", f"report, revision {item.revision}, {len(objects)} objects")
+    return True
+
+
+def study_for_report(tx: Transaction, item: Workitem) -> StudyForReport:
+    """All that the report of `item` speaks of."""
+    study = tx.connection.execute(select(studies).where(studies.c.id == item.study_number)).one()
+    revision = item.revision or 1
+    return StudyForReport(
+        study_number=study.id,
+        study_instance_uid=study.study_instance_uid,
+        first_received_at=study.first_received_at,
+        revision=revision,
+        predecessor=_predecessor(tx, item.study_number, revision),
+        images=_images(tx, item),
+        unread=_unread(tx, item.study_number),
+    )
+
+
+def analysis_of(row: Row[Any], heatmaps: tuple[StoredResult, ...]) -> InstanceAnalysed:
+    """Read back what `complete_analysis` wrote."""
+    return InstanceAnalysed(
+        route=row.route,
+        algorithm=algorithm_from_json(row.algorithm),
+        findings=findings_from_json(row.findings),
+        checks=checks_from_json(row.checks),
+        view=View(row.view),
+        header=row.header,
+        thumbnail=row.thumbnail,
+        heatmaps=heatmaps,
+        send_to=tuple(row.send_to),
+        quiet_seconds=row.quiet_seconds,
+    )
+
+
+def stored_result(row: Row[Any]) -> StoredResult:
+    """Read back one result row."""
+    return StoredResult(
+        kind=ObjectKind(row.kind),
+        sop_class_uid=row.sop_class_uid,
+        sop_instance_uid=row.sop_instance_uid,
+        series_instance_uid=row.series_instance_uid,
+        transfer_syntax_uid=row.transfer_syntax_uid,
+        path=row.path,
+        size=row.size,
+        digest=row.digest,
+    )
+
+
+def _end(tx: Transaction, item: Workitem) -> bool:
+    statement = (
+        update(workitems)
+        .where(held(item))
+        .values(
+            state=WorkState.COMPLETED,
+            ended_at=tx.now,
+            worker=None,
+            transaction_uid=None,
+            lease_expires_at=None,
+        )
+    )
+    return bool(tx.connection.execute(statement).rowcount)
+
+
+def _set_instance(tx: Transaction, item: Workitem, state: InstanceState, reason: str | None) -> None:
+    mine = instances.c.id == item.instance_number
+    tx.connection.execute(update(instances).where(mine).values(state=state, reason=reason))
+
+
+def _insert_analysis(tx: Transaction, item: Workitem, outcome: InstanceAnalysed) -> int:
+    algorithm: Algorithm = outcome.algorithm
+    number: int = tx.connection.execute(
+        insert(analyses)
+        .values(
+            study_id=item.study_number,
+            instance_id=item.instance_number,
+            route=outcome.route,
+            algorithm=algorithm_to_json(algorithm),
+            findings=findings_to_json(outcome.findings),
+            checks=checks_to_json(outcome.checks),
+            view=outcome.view,
+            header=outcome.header,
+            thumbnail=outcome.thumbnail,
+            send_to=list(outcome.send_to),
+            quiet_seconds=outcome.quiet_seconds,
+            analysed_at=tx.now,
+        )
+        .returning(analyses.c.id)
+    ).scalar_one()
+    return number
+
+
+def _insert_results(tx: Transaction, item: Workitem, objects: Sequence[StoredResult], **origin: int) -> None:
+    made = {"study_id": item.study_number, "workitem_id": item.number, "created_at": tx.now, **origin}
+    if objects:
+        tx.connection.execute(insert(results), [{**asdict(each), **made} for each in objects])
+
+
+def _schedule_deliveries(
+    tx: Transaction, item: Workitem, destinations: Mapping[str, Collection[ObjectKind]]
+) -> None:
+    """One row per object and destination: of this report, and of the images it speaks of."""
+    of_images = select(analyses.c.id).where(
+        analyses.c.study_id == item.study_number, analyses.c.id <= item.covers
+    )
+    ours = tx.connection.execute(
+        select(results.c.id, results.c.kind)
+        .where(
+            results.c.study_id == item.study_number,
+            (results.c.workitem_id == item.number) | results.c.analysis_id.in_(of_images),
+        )
+        # images go first: a viewer that opens the report finds what it refers to
+        .order_by(results.c.id)
+    ).all()
+    planned = tx.connection.execute(
+        select(deliveries.c.result_id, deliveries.c.destination).where(
+            deliveries.c.result_id.in_([row.id for row in ours])
+        )
+    )
+    known = {(row.result_id, row.destination) for row in planned}
+    state = {"state": "PENDING", "attempts": 0, "due_at": tx.now, "since": tx.now}
+    rows = [
+        {"result_id": row.id, "destination": name, **state}
+        for row in ours
+        for name, kinds in destinations.items()
+        if ObjectKind(row.kind) in kinds and (row.id, name) not in known
+    ]
+    if rows:
+        tx.connection.execute(insert(deliveries), rows)
+
+
+def _predecessor(tx: Transaction, study: int, revision: int) -> tuple[str, str, str] | None:
+    row = tx.connection.execute(
+        select(results.c.sop_class_uid, results.c.sop_instance_uid, results.c.series_instance_uid)
+        .where(
+            results.c.study_id == study,
+            results.c.kind == ObjectKind.SR,
+            results.c.revision < revision,
+        )
+        .order_by(results.c.revision.desc(), results.c.id)
+        .limit(1)
+    ).first()
+    return None if row is None else (row.sop_class_uid, row.sop_instance_uid, row.series_instance_uid)
+
+
+def _images(tx: Transaction, item: Workitem) -> tuple[AnalysedImage, ...]:
+    rows = tx.connection.execute(
+        select(analyses, instances.c.sop_class_uid, instances.c.sop_instance_uid, instances.c.received_at)
+        .join(instances, instances.c.id == analyses.c.instance_id)
+        .where(analyses.c.study_id == item.study_number, analyses.c.id <= item.covers)
+        .order_by(analyses.c.id)
+    ).all()
+    maps = heatmaps_of(tx, item.study_number)
+    return tuple(
+        AnalysedImage(
+            sop_class_uid=row.sop_class_uid,
+            sop_instance_uid=row.sop_instance_uid,
+            received_at=row.received_at,
+            analysis=analysis_of(row, maps.get(row.id, ())),
+        )
+        for row in rows
+    )
+
+
+def heatmaps_of(tx: Transaction, study: int) -> dict[int, tuple[StoredResult, ...]]:
+    """Heatmaps of a study's images, by the number of the analysis they were made in."""
+    found: dict[int, tuple[StoredResult, ...]] = {}
+    query = select(results).where(results.c.study_id == study, results.c.analysis_id.is_not(None))
+    for row in tx.connection.execute(query.order_by(results.c.id)):
+        found[row.analysis_id] = (*found.get(row.analysis_id, ()), stored_result(row))
+    return found
+
+
+def _unread(tx: Transaction, study: int) -> tuple[str, ...]:
+    query = (
+        select(instances.c.reason)
+        .where(
+            instances.c.study_id == study,
+            instances.c.state.in_((InstanceState.DECLINED, InstanceState.QUARANTINED)),
+        )
+        .order_by(instances.c.id)
+    )
+    return tuple(tx.connection.execute(query).scalars())
+
+
+def _note(tx: Transaction, item: Workitem, what: str, why: str | None, subject: str | None = None) -> None:
+    happening = Happening(
+        who=item.worker, what=what, subject=subject or str(item), study=item.study_number, why=why
+    )
+    record(tx, happening)

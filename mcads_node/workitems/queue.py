@@ -1,0 +1,265 @@
+"""Claims: who works on what, and for how long.
+
+A claim is one UPDATE: SQLite has one writer at a time, PostgreSQL skips rows that another claim holds (FOR
+UPDATE SKIP LOCKED). The partial index on scheduled items gives them in the order of claims, so that a claim
+costs the same whether a hundred items wait or a hundred thousand.
+"""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Sequence
+from datetime import datetime, timedelta
+from typing import Any
+
+from sqlalchemy import (
+    ColumnElement,
+    Row,
+    Select,
+    and_,
+    case,
+    exists,
+    func,
+    insert,
+    literal,
+    literal_column,
+    or_,
+    select,
+    update,
+)
+
+from mcads_node.instance import ReceivedInstance, Requestor
+from mcads_node.workitems.engine import Transaction
+from mcads_node.workitems.events import NODE, Happening, record
+from mcads_node.workitems.records import Kind, Workitem, WorkState
+from mcads_node.workitems.schema import analyses, instances, studies, workitems
+
+#: states in which an item still has to be done
+OPEN = (WorkState.SCHEDULED, WorkState.IN_PROGRESS)
+
+
+def claim(tx: Transaction, worker: str, lease: timedelta, kind: Kind | None, limit: int) -> list[Workitem]:
+    """Take at most `limit` items that are due, the most urgent first, under a new Transaction UID."""
+    transaction_uid = f"2.25.{uuid.uuid4().int}"
+    picked = _claimable(tx.now, kind).limit(limit).cte("picked")
+    statement = (
+        update(workitems)
+        .where(workitems.c.id.in_(select(picked.c.id)))
+        .values(
+            state=WorkState.IN_PROGRESS,
+            worker=worker,
+            transaction_uid=transaction_uid,
+            lease_expires_at=tx.now + lease,
+        )
+        .returning(workitems.c.id, workitems.c.kind)
+    )
+    claimed = tx.connection.execute(statement).all()
+    if not claimed:
+        return []
+    reports = [row.id for row in claimed if row.kind == Kind.REPORT]
+    if reports:
+        _fix_extent(tx, reports)
+    items = load(tx, [row.id for row in claimed])
+    record(tx, *(_claimed(item) for item in items))
+    return items
+
+
+def renew(tx: Transaction, items: Sequence[Workitem], lease: timedelta) -> list[Workitem]:
+    """Prolong leases; gives the items that are still held, with their new expiry."""
+    if not items:
+        return []
+    statement = (
+        update(workitems)
+        .where(or_(*(held(item) for item in items)))
+        .values(lease_expires_at=tx.now + lease)
+        .returning(workitems.c.id)
+    )
+    return load(tx, [row.id for row in tx.connection.execute(statement)])
+
+
+def held(item: Workitem) -> ColumnElement[bool]:
+    """Whether the caller still is who may speak for the item."""
+    return and_(
+        workitems.c.id == item.number,
+        workitems.c.transaction_uid == item.transaction_uid,
+        workitems.c.state == WorkState.IN_PROGRESS,
+    )
+
+
+def lock_study(tx: Transaction, study: int) -> None:
+    """Let one transaction at a time decide about a study's report (on SQLite there is only one anyway)."""
+    tx.connection.execute(select(studies.c.id).where(studies.c.id == study).with_for_update())
+
+
+def schedule_report(tx: Transaction, study: int, due_at: datetime, priority: int) -> None:
+    """Have the study reported at `due_at`, or later if that is planned already.
+
+    There is at most one scheduled report of a study. One that is being written now speaks of what was
+    analysed when it was claimed; what comes later is told by the next revision.
+    """
+    postponed = tx.connection.execute(
+        update(workitems)
+        .where(
+            workitems.c.study_id == study,
+            workitems.c.kind == Kind.REPORT,
+            workitems.c.state == WorkState.SCHEDULED,
+        )
+        .values(
+            due_at=_greater(workitems.c.due_at, due_at),
+            priority=_greater(workitems.c.priority, priority),
+        )
+    )
+    if postponed.rowcount:
+        return
+    revision = next_revision(tx, study)
+    number = tx.connection.execute(
+        insert(workitems)
+        .values(
+            kind=Kind.REPORT,
+            state=WorkState.SCHEDULED,
+            study_id=study,
+            revision=revision,
+            priority=priority,
+            due_at=due_at,
+            attempts=0,
+            deaths=0,
+            created_at=tx.now,
+        )
+        .returning(workitems.c.id)
+    ).scalar_one()
+    why = f"report, revision {revision}"
+    record(tx, Happening(who=NODE, what="scheduled", subject=f"workitem {number}", study=study, why=why))
+
+
+def next_revision(tx: Transaction, study: int) -> int:
+    """One more than the last that is written or being written; a cancelled one never was."""
+    last = tx.connection.execute(
+        select(func.max(workitems.c.revision)).where(
+            workitems.c.study_id == study,
+            workitems.c.kind == Kind.REPORT,
+            workitems.c.state.in_((WorkState.IN_PROGRESS, WorkState.COMPLETED)),
+        )
+    ).scalar_one()
+    return 1 + (last or 0)
+
+
+def load(tx: Transaction, numbers: Sequence[int]) -> list[Workitem]:
+    """Items in progress, with what is to be worked on, in the order of claims."""
+    query = (
+        select(
+            workitems,
+            studies.c.study_instance_uid,
+            studies.c.first_received_at,
+            *(instances.c[name] for name in _OF_INSTANCE),
+        )
+        .join(studies, studies.c.id == workitems.c.study_id)
+        .outerjoin(instances, instances.c.id == workitems.c.instance_id)
+        .where(workitems.c.id.in_(numbers), workitems.c.state == WorkState.IN_PROGRESS)
+        .order_by(*_ORDER)
+    )
+    return [_workitem(row) for row in tx.connection.execute(query)]
+
+
+_ORDER = (workitems.c.priority.desc(), workitems.c.due_at, workitems.c.id)
+
+_OF_INSTANCE = (
+    "sop_class_uid",
+    "sop_instance_uid",
+    "transfer_syntax_uid",
+    "requestor_ae_title",
+    "requestor_address",
+    "called_ae_title",
+    "received_at",
+    "path",
+    "size",
+    "digest",
+)
+
+
+def _claimable(now: datetime, kind: Kind | None) -> Select[int]:
+    query = (
+        select(workitems.c.id)
+        .where(
+            # spelled out, not bound: only so does SQLite see that the partial index answers it
+            literal_column("workitems.state") == literal_column("'SCHEDULED'"),
+            # a new image is due at once, even where the clock stepped back after it came
+            or_(
+                workitems.c.due_at <= now,
+                and_(workitems.c.kind == Kind.ANALYSE, workitems.c.attempts == 0),
+            ),
+            or_(workitems.c.kind == Kind.ANALYSE, _nothing_pending()),
+        )
+        .order_by(*_ORDER)
+        .with_for_update(skip_locked=True)
+    )
+    return query if kind is None else query.where(workitems.c.kind == kind)
+
+
+def _nothing_pending() -> ColumnElement[bool]:
+    """No image of the study waits for its analysis, and no earlier report of it is being written."""
+    other = workitems.alias("other")
+    analyse = and_(other.c.kind == Kind.ANALYSE, other.c.state.in_(OPEN))
+    report = and_(other.c.kind == Kind.REPORT, other.c.state == WorkState.IN_PROGRESS)
+    return ~exists().where(other.c.study_id == workitems.c.study_id, or_(analyse, report))
+
+
+def _fix_extent(tx: Transaction, reports: Sequence[int]) -> None:
+    """Fix what the reports speak of.
+
+    A statement of its own, after the claim: on PostgreSQL it sees every analysis that found the report
+    still scheduled, and only postponed it; an analysis that comes later finds it in progress and schedules
+    the next.
+    """
+    last = select(func.max(analyses.c.id)).where(analyses.c.study_id == workitems.c.study_id)
+    tx.connection.execute(
+        update(workitems).where(workitems.c.id.in_(reports)).values(covers=last.scalar_subquery())
+    )
+
+
+def _greater(column: ColumnElement[Any], value: object) -> ColumnElement[Any]:
+    """``max`` in SQLite, ``greatest`` in PostgreSQL, and this in both."""
+    return case((column < value, literal(value, column.type)), else_=column)
+
+
+def _workitem(row: Row[Any]) -> Workitem:
+    return Workitem(
+        number=row.id,
+        kind=Kind(row.kind),
+        study_number=row.study_id,
+        study_instance_uid=row.study_instance_uid,
+        study_first_received_at=row.first_received_at,
+        priority=row.priority,
+        due_at=row.due_at,
+        attempts=row.attempts,
+        deaths=row.deaths,
+        worker=row.worker,
+        transaction_uid=row.transaction_uid,
+        lease_expires_at=row.lease_expires_at,
+        instance=None if row.instance_id is None else _received(row),
+        instance_number=row.instance_id,
+        revision=row.revision,
+        covers=row.covers,
+    )
+
+
+def _received(row: Row[Any]) -> ReceivedInstance:
+    return ReceivedInstance(
+        sop_class_uid=row.sop_class_uid,
+        sop_instance_uid=row.sop_instance_uid,
+        study_instance_uid=row.study_instance_uid,
+        transfer_syntax_uid=row.transfer_syntax_uid,
+        requestor=Requestor(
+            ae_title=row.requestor_ae_title,
+            address=row.requestor_address,
+            called_ae_title=row.called_ae_title,
+        ),
+        received_at=row.received_at,
+        path=row.path,
+        size=row.size,
+        digest=row.digest,
+    )
+
+
+def _claimed(item: Workitem) -> Happening:
+    why = f"{item.kind}, attempt {item.attempts + 1}"
+    return Happening(who=item.worker, what="claimed", subject=str(item), study=item.study_number, why=why)

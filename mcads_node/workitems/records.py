@@ -1,0 +1,211 @@
+"""What the durable state speaks of, in the words of DICOM's Unified Procedure Step (PS3.4 annex CC)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from enum import StrEnum
+
+from mcads_node.backoff import RetryPolicy
+from mcads_node.finding import Algorithm, Finding
+from mcads_node.instance import InputCheck, ReceivedInstance, View
+from mcads_node.result import ObjectKind, ResultObject
+from mcads_node.spool import StoredFile
+
+
+class Kind(StrEnum):
+    """Kinds of work."""
+
+    #: one instance: read, infer, explain
+    ANALYSE = "analyse"
+    #: one study: compose the objects of its report
+    REPORT = "report"
+
+
+class WorkState(StrEnum):
+    """Procedure Step State (0074,1000)."""
+
+    SCHEDULED = "SCHEDULED"
+    IN_PROGRESS = "IN PROGRESS"
+    COMPLETED = "COMPLETED"
+    CANCELED = "CANCELED"
+
+
+class InstanceState(StrEnum):
+    """What became of a received instance."""
+
+    #: waits for its analysis
+    RECEIVED = "RECEIVED"
+    ANALYSED = "ANALYSED"
+    #: not for this node, with a reason
+    DECLINED = "DECLINED"
+    #: could not be analysed, with a reason; a person may have it tried again
+    QUARANTINED = "QUARANTINED"
+
+
+class Receipt(StrEnum):
+    """What recording a received instance came to."""
+
+    #: on record, and work is scheduled
+    RECORDED = "recorded"
+    #: the same SOP Instance UID with the same content is on record already: the new file is not needed
+    DUPLICATE = "duplicate"
+    #: the same SOP Instance UID with other content is on record already: kept apart, declined
+    CONFLICT = "conflict"
+    #: its data set cannot be parsed: kept, declined
+    UNREADABLE = "unreadable"
+
+
+@dataclass(frozen=True, kw_only=True)
+class WorkPolicy:
+    """How often work is tried."""
+
+    #: for failures that were reported
+    retry: RetryPolicy = field(default_factory=lambda: RetryPolicy(max_age=None))
+    #: leases that may run out before the item is taken to kill its workers
+    max_deaths: int = 3
+
+
+@dataclass(frozen=True, kw_only=True)
+class Workitem:
+    """One piece of work under a lease."""
+
+    #: the node's own number of it
+    number: int
+    kind: Kind
+    study_number: int
+    study_instance_uid: str
+    #: when the node received the study's first instance, UTC
+    study_first_received_at: datetime
+    #: higher is sooner
+    priority: int
+    due_at: datetime
+    #: failed attempts before this one
+    attempts: int
+    #: those of them in which the worker died
+    deaths: int
+    worker: str
+    #: Transaction UID (0008,1195): who holds it may complete the item
+    transaction_uid: str
+    lease_expires_at: datetime
+    #: of an analyse item
+    instance: ReceivedInstance | None = None
+    instance_number: int | None = None
+    #: of a report item: 1 for a study's first report
+    revision: int | None = None
+    #: of a report item: it speaks of the study's analyses up to this one
+    covers: int | None = None
+
+    def __str__(self) -> str:
+        return f"workitem {self.number}"
+
+
+@dataclass(frozen=True, kw_only=True)
+class LostLease:
+    """An item whose worker did not renew its lease."""
+
+    number: int
+    kind: Kind
+    study_instance_uid: str
+    worker: str
+    #: SCHEDULED again, or CANCELED: quarantined
+    state: WorkState
+    reason: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class StoredResult:
+    """One result object whose bytes are safely on the disk."""
+
+    kind: ObjectKind
+    sop_class_uid: str
+    sop_instance_uid: str
+    series_instance_uid: str
+    transfer_syntax_uid: str
+    #: relative to the folder of results
+    path: str
+    #: bytes of the Part 10 file
+    size: int
+    #: SHA-256 of the whole file, hex
+    digest: str
+
+    @classmethod
+    def of(cls, result: ResultObject, file: StoredFile) -> StoredResult:
+        """Join an object with the file its bytes were written to."""
+        return cls(
+            kind=result.kind,
+            sop_class_uid=result.sop_class_uid,
+            sop_instance_uid=result.sop_instance_uid,
+            series_instance_uid=result.series_instance_uid,
+            transfer_syntax_uid=result.transfer_syntax_uid,
+            path=file.path,
+            size=file.size,
+            digest=file.digest,
+        )
+
+
+@dataclass(frozen=True, kw_only=True)
+class InstanceDeclined:
+    """An analysis that ended in a reason."""
+
+    #: one sentence, without PHI
+    reason: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class InstanceAnalysed:
+    """An analysis that ended in findings."""
+
+    #: name of the route that was taken
+    route: str
+    algorithm: Algorithm
+    findings: tuple[Finding, ...]
+    checks: tuple[InputCheck, ...]
+    view: View
+    #: Part 10 file of the source's header, without pixels
+    header: bytes = field(repr=False)
+    #: path of the PNG among the results; None where there is none
+    thumbnail: str | None
+    heatmaps: tuple[StoredResult, ...] = ()
+    #: names of the route's destinations
+    send_to: tuple[str, ...] = ()
+    #: how long after its reception the study must be quiet before it is reported
+    quiet_seconds: float = 0.0
+
+    @property
+    def quiet(self) -> timedelta:
+        """`quiet_seconds` as a duration."""
+        return timedelta(seconds=self.quiet_seconds)
+
+
+@dataclass(frozen=True, kw_only=True)
+class AnalysedImage:
+    """One image of a study that is to be reported."""
+
+    sop_class_uid: str
+    sop_instance_uid: str
+    received_at: datetime
+    analysis: InstanceAnalysed
+
+
+@dataclass(frozen=True, kw_only=True)
+class StudyForReport:
+    """All a report needs to know; the same for every call with one lease."""
+
+    study_number: int
+    study_instance_uid: str
+    #: when the node received the study's first instance, UTC
+    first_received_at: datetime
+    #: 1 for a study's first report
+    revision: int
+    #: SOP Class, SOP Instance and Series Instance UID of the SR of the last completed revision
+    predecessor: tuple[str, str, str] | None
+    #: in the order they were analysed
+    images: tuple[AnalysedImage, ...]
+    #: why other instances of the study were not read, in the order they came
+    unread: tuple[str, ...]
+
+    @property
+    def send_to(self) -> tuple[str, ...]:
+        """Destinations of all its images, each once, in order."""
+        return tuple(dict.fromkeys(name for image in self.images for name in image.analysis.send_to))

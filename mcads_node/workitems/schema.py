@@ -1,0 +1,339 @@
+"""The tables. What must never be is forbidden here, by constraint and index, whatever the code does.
+
+The migrations make these tables; this module only describes them, and a test holds the two together.
+
+::
+
+    studies ─┬─ instances ──── analyses ─┐
+             ├─ workitems                ├─ results ─── deliveries      destinations      events
+             └───────────────────────────┘
+"""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+
+from sqlalchemy import (
+    JSON,
+    BigInteger,
+    CheckConstraint,
+    Column,
+    DateTime,
+    Dialect,
+    Float,
+    ForeignKey,
+    Index,
+    Integer,
+    LargeBinary,
+    MetaData,
+    String,
+    Table,
+    Text,
+    UniqueConstraint,
+    text,
+)
+from sqlalchemy.types import TypeDecorator
+
+metadata = MetaData(
+    naming_convention={
+        "ix": "ix_%(table_name)s_%(column_0_N_name)s",
+        "uq": "uq_%(table_name)s_%(column_0_N_name)s",
+        "ck": "ck_%(table_name)s_%(constraint_name)s",
+        "fk": "fk_%(table_name)s_%(column_0_N_name)s",
+        "pk": "pk_%(table_name)s",
+    }
+)
+
+
+class UtcDateTime(TypeDecorator[datetime]):
+    """A moment: timezone-aware in Python, UTC in the database, of fixed width (sortable) in SQLite."""
+
+    impl = DateTime(timezone=True)
+    cache_ok = True
+
+    def process_bind_param(self, value: datetime | None, dialect: Dialect) -> datetime | None:  # noqa: ARG002
+        """Refuse a naive moment: it would mean another one on another machine."""
+        if value is not None and value.tzinfo is None:
+            raise ValueError(f"expected a timezone-aware moment, got {value.isoformat()}")
+        return None if value is None else value.astimezone(UTC)
+
+    def process_result_value(self, value: datetime | None, dialect: Dialect) -> datetime | None:  # noqa: ARG002
+        """SQLite gives it back naive, PostgreSQL in the session's zone."""
+        if value is None:
+            return None
+        return value.replace(tzinfo=UTC) if value.tzinfo is None else value.astimezone(UTC)
+
+
+#: SQLite numbers rows by itself only in a column of exactly the type INTEGER
+_Number = BigInteger().with_variant(Integer(), "sqlite")
+_Uid = String(64)
+
+
+def _key() -> Column[int]:
+    return Column("id", _Number, primary_key=True)
+
+
+def _to(table: str, *, optional: bool = False) -> Column[int]:
+    return Column(f"{table}_id", _Number, ForeignKey(_PLURAL[table]), nullable=optional)
+
+
+_PLURAL = {
+    "study": "studies.id",
+    "instance": "instances.id",
+    "workitem": "workitems.id",
+    "analysis": "analyses.id",
+    "result": "results.id",
+}
+
+studies = Table(
+    "studies",
+    metadata,
+    _key(),
+    Column("study_instance_uid", _Uid, nullable=False, unique=True),
+    Column("first_received_at", UtcDateTime, nullable=False),
+    Column("last_received_at", UtcDateTime, nullable=False),
+    # why no report could be made of it
+    Column("trouble", Text),
+    CheckConstraint("length(study_instance_uid) > 0", name="uid"),
+    Index("ix_studies_last_received_at", "last_received_at"),
+    sqlite_autoincrement=True,
+)
+
+instances = Table(
+    "instances",
+    metadata,
+    _key(),
+    # null: its data set could not be parsed, so its study is not known
+    _to("study", optional=True),
+    Column("sop_class_uid", _Uid),
+    Column("sop_instance_uid", _Uid),
+    Column("transfer_syntax_uid", _Uid),
+    Column("requestor_ae_title", String(64), nullable=False),
+    Column("requestor_address", String(64), nullable=False),
+    Column("called_ae_title", String(64), nullable=False),
+    Column("received_at", UtcDateTime, nullable=False),
+    Column("path", Text, nullable=False, unique=True),
+    Column("size", BigInteger, nullable=False),
+    Column("digest", String(64), nullable=False),
+    Column("state", String(16), nullable=False),
+    Column("reason", Text),
+    # the instance that came first under the same SOP Instance UID, with other content
+    Column("conflicts_with", _Number, ForeignKey("instances.id")),
+    CheckConstraint("state IN ('RECEIVED', 'ANALYSED', 'DECLINED', 'QUARANTINED')", name="state"),
+    CheckConstraint("(state IN ('DECLINED', 'QUARANTINED')) = (reason IS NOT NULL)", name="reason"),
+    CheckConstraint("study_id IS NOT NULL OR state = 'DECLINED'", name="unreadable"),
+    CheckConstraint(
+        "study_id IS NULL OR (sop_instance_uid IS NOT NULL AND sop_class_uid IS NOT NULL"
+        " AND transfer_syntax_uid IS NOT NULL)",
+        name="identity",
+    ),
+    CheckConstraint("conflicts_with IS NULL OR state = 'DECLINED'", name="conflict"),
+    CheckConstraint("size >= 0 AND length(digest) = 64", name="content"),
+    # one SOP Instance UID, one content; whatever else comes under it is kept apart
+    Index(
+        "uq_instances_sop_instance_uid",
+        "sop_instance_uid",
+        unique=True,
+        sqlite_where=text("conflicts_with IS NULL AND study_id IS NOT NULL"),
+        postgresql_where=text("conflicts_with IS NULL AND study_id IS NOT NULL"),
+    ),
+    Index(
+        "uq_instances_content",
+        "sop_instance_uid",
+        "digest",
+        unique=True,
+        sqlite_where=text("study_id IS NOT NULL"),
+        postgresql_where=text("study_id IS NOT NULL"),
+    ),
+    Index(
+        "ix_instances_unreadable",
+        "digest",
+        sqlite_where=text("study_id IS NULL"),
+        postgresql_where=text("study_id IS NULL"),
+    ),
+    Index("ix_instances_study_id_state", "study_id", "state"),
+    sqlite_autoincrement=True,
+)
+
+workitems = Table(
+    "workitems",
+    metadata,
+    _key(),
+    Column("kind", String(16), nullable=False),
+    Column("state", String(16), nullable=False),
+    _to("study"),
+    Column("instance_id", _Number, ForeignKey("instances.id"), unique=True),
+    Column("revision", Integer),
+    # higher is sooner
+    Column("priority", Integer, nullable=False),
+    Column("due_at", UtcDateTime, nullable=False),
+    # failed ones; deaths are those of them in which the lease ran out
+    Column("attempts", Integer, nullable=False),
+    Column("deaths", Integer, nullable=False),
+    Column("worker", String(255)),
+    Column("transaction_uid", _Uid),
+    Column("lease_expires_at", UtcDateTime),
+    # a report speaks of the study's analyses up to this one, however long it takes to write
+    Column("covers", _Number, ForeignKey("analyses.id")),
+    Column("created_at", UtcDateTime, nullable=False),
+    Column("ended_at", UtcDateTime),
+    # of the last failure, or why it was cancelled
+    Column("reason", Text),
+    CheckConstraint("kind IN ('analyse', 'report')", name="kind"),
+    CheckConstraint("state IN ('SCHEDULED', 'IN PROGRESS', 'COMPLETED', 'CANCELED')", name="state"),
+    CheckConstraint("(kind = 'analyse') = (instance_id IS NOT NULL)", name="analyse"),
+    CheckConstraint("(kind = 'report') = (revision IS NOT NULL)", name="report"),
+    CheckConstraint("revision IS NULL OR revision >= 1", name="revision"),
+    CheckConstraint("deaths >= 0 AND attempts >= deaths", name="attempts"),
+    CheckConstraint("(state = 'IN PROGRESS') = (transaction_uid IS NOT NULL)", name="transaction"),
+    CheckConstraint("(state = 'IN PROGRESS') = (lease_expires_at IS NOT NULL)", name="lease"),
+    CheckConstraint("(state = 'IN PROGRESS') = (worker IS NOT NULL)", name="worker"),
+    CheckConstraint("(state IN ('COMPLETED', 'CANCELED')) = (ended_at IS NOT NULL)", name="ended"),
+    CheckConstraint("state <> 'CANCELED' OR reason IS NOT NULL", name="reason"),
+    # the order of claims; a claim reads its first entries, however long the queue is
+    Index(
+        "ix_workitems_claim",
+        text("priority DESC"),
+        text("due_at"),
+        text("id"),
+        sqlite_where=text("state = 'SCHEDULED'"),
+        postgresql_where=text("state = 'SCHEDULED'"),
+    ),
+    Index(
+        "ix_workitems_lease",
+        "lease_expires_at",
+        sqlite_where=text("state = 'IN PROGRESS'"),
+        postgresql_where=text("state = 'IN PROGRESS'"),
+    ),
+    Index("ix_workitems_study_id_kind_state", "study_id", "kind", "state"),
+    Index(
+        "uq_workitems_report_scheduled",
+        "study_id",
+        unique=True,
+        sqlite_where=text("kind = 'report' AND state = 'SCHEDULED'"),
+        postgresql_where=text("kind = 'report' AND state = 'SCHEDULED'"),
+    ),
+    Index(
+        "uq_workitems_report_in_progress",
+        "study_id",
+        unique=True,
+        sqlite_where=text("kind = 'report' AND state = 'IN PROGRESS'"),
+        postgresql_where=text("kind = 'report' AND state = 'IN PROGRESS'"),
+    ),
+    # never two reports of one revision
+    Index(
+        "uq_workitems_report_revision",
+        "study_id",
+        "revision",
+        unique=True,
+        sqlite_where=text("kind = 'report' AND state <> 'CANCELED'"),
+        postgresql_where=text("kind = 'report' AND state <> 'CANCELED'"),
+    ),
+    sqlite_autoincrement=True,
+)
+
+analyses = Table(
+    "analyses",
+    metadata,
+    _key(),
+    _to("study"),
+    Column("instance_id", _Number, ForeignKey("instances.id"), nullable=False, unique=True),
+    Column("route", Text, nullable=False),
+    Column("algorithm", JSON, nullable=False),
+    Column("findings", JSON, nullable=False),
+    Column("checks", JSON, nullable=False),
+    Column("view", String(16), nullable=False),
+    # Part 10 file of the source's header, without pixels: what a report copies from
+    Column("header", LargeBinary, nullable=False),
+    Column("thumbnail", Text),
+    Column("send_to", JSON, nullable=False),
+    Column("quiet_seconds", Float, nullable=False),
+    Column("analysed_at", UtcDateTime, nullable=False),
+    CheckConstraint("quiet_seconds >= 0", name="quiet"),
+    Index("ix_analyses_study_id", "study_id"),
+    sqlite_autoincrement=True,
+)
+
+results = Table(
+    "results",
+    metadata,
+    _key(),
+    _to("study"),
+    _to("workitem"),
+    Column("analysis_id", _Number, ForeignKey("analyses.id")),
+    Column("revision", Integer),
+    Column("kind", String(16), nullable=False),
+    Column("sop_class_uid", _Uid, nullable=False),
+    # the same UID always means the same bytes
+    Column("sop_instance_uid", _Uid, nullable=False, unique=True),
+    Column("series_instance_uid", _Uid, nullable=False),
+    Column("transfer_syntax_uid", _Uid, nullable=False),
+    Column("path", Text, nullable=False, unique=True),
+    Column("size", BigInteger, nullable=False),
+    Column("digest", String(64), nullable=False),
+    Column("created_at", UtcDateTime, nullable=False),
+    # of an image, or of a revision of the study's report
+    CheckConstraint("(analysis_id IS NULL) = (revision IS NOT NULL)", name="origin"),
+    CheckConstraint("size > 0 AND length(digest) = 64", name="content"),
+    Index("ix_results_study_id_kind", "study_id", "kind"),
+    sqlite_autoincrement=True,
+)
+
+deliveries = Table(
+    "deliveries",
+    metadata,
+    _key(),
+    _to("result"),
+    Column("destination", String(255), nullable=False),
+    Column("state", String(16), nullable=False),
+    Column("attempts", Integer, nullable=False),
+    Column("due_at", UtcDateTime, nullable=False),
+    # since when it has been tried; a retry by hand starts it again
+    Column("since", UtcDateTime, nullable=False),
+    Column("ended_at", UtcDateTime),
+    # the peer's last C-STORE status
+    Column("status", Integer),
+    Column("reason", Text),
+    UniqueConstraint("result_id", "destination"),
+    CheckConstraint("state IN ('PENDING', 'STORED', 'REFUSED')", name="state"),
+    CheckConstraint("(state = 'PENDING') = (ended_at IS NULL)", name="ended"),
+    CheckConstraint("state <> 'REFUSED' OR reason IS NOT NULL", name="reason"),
+    CheckConstraint("attempts >= 0", name="attempts"),
+    Index(
+        "ix_deliveries_due",
+        "destination",
+        "due_at",
+        "id",
+        sqlite_where=text("state = 'PENDING'"),
+        postgresql_where=text("state = 'PENDING'"),
+    ),
+    sqlite_autoincrement=True,
+)
+
+#: a destination that cannot be reached now: one row to change, however much waits for it
+destinations = Table(
+    "destinations",
+    metadata,
+    Column("name", String(255), primary_key=True),
+    Column("failures", Integer, nullable=False),
+    Column("failing_since", UtcDateTime, nullable=False),
+    Column("deferred_until", UtcDateTime, nullable=False),
+    Column("reason", Text, nullable=False),
+    CheckConstraint("failures >= 1", name="failures"),
+)
+
+#: append-only: triggers forbid UPDATE and DELETE. No foreign keys: it outlives what it speaks of
+events = Table(
+    "events",
+    metadata,
+    _key(),
+    Column("at", UtcDateTime, nullable=False),
+    Column("who", String(255), nullable=False),
+    Column("what", String(32), nullable=False),
+    # such as ``instance 5`` or ``workitem 7``
+    Column("subject", String(255), nullable=False),
+    Column("study_id", _Number),
+    Column("why", Text),
+    Index("ix_events_study_id", "study_id"),
+    sqlite_autoincrement=True,
+)

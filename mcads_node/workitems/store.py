@@ -1,0 +1,266 @@
+"""`Workitems`: the durable state of the node, each method one transaction.
+
+The story of one radiograph: `record_received` schedules its analysis before the C-STORE is answered.
+`claim` hands it to a worker under a lease, `renew` keeps it, `complete_analysis` stores what was found and
+schedules the study's report, once it has been quiet. `claim` hands out the report, `study_for_report` says
+what to write, `complete_report` stores the objects and plans their deliveries. `due_deliveries` and
+`record_delivery` bring each to its destination.
+
+What goes wrong on the way ends in `release` (nobody's fault), `fail` (tried again, then quarantined) or
+`expire_leases` (nobody spoke for it any more). `retry` is how a person sets quarantined work going again.
+"""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+from sqlalchemy import select
+
+from mcads_node.instance import ReceivedInstance
+from mcads_node.migrations import bring_up_to_date
+from mcads_node.result import ObjectKind
+from mcads_node.workitems import completing, deliveries, failing, queue, receiving, studies
+from mcads_node.workitems.deliveries import Delivery, DestinationTrouble, Outcome
+from mcads_node.workitems.engine import Database, Transaction
+from mcads_node.workitems.overview import Retried, StudyLine, StudyRecord
+from mcads_node.workitems.records import (
+    InstanceAnalysed,
+    InstanceDeclined,
+    Kind,
+    LostLease,
+    Receipt,
+    StoredResult,
+    StudyForReport,
+    Workitem,
+    WorkPolicy,
+    WorkState,
+)
+from mcads_node.workitems.schema import analyses, instances, results
+
+
+def now_utc() -> datetime:
+    """Read the clock of the machine."""
+    return datetime.now(UTC)
+
+
+def open_store(
+    url_or_path: str | Path,
+    *,
+    clock: Callable[[], datetime] = now_utc,
+    policy: WorkPolicy | None = None,
+    busy_seconds: float = 30.0,
+) -> Workitems:
+    """Open the durable state, making or migrating its tables where needed.
+
+    Parameters
+    ----------
+    url_or_path
+        A SQLite file, made where it does not exist, or ``postgresql+psycopg://…``.
+    clock
+        Gives the present moment, timezone-aware.
+    policy
+        How often work is tried.
+    busy_seconds
+        How long to wait for another writer.
+
+    Raises
+    ------
+    ConfigError
+        Neither a file that can be written nor a URL of PostgreSQL; or a database that a newer version
+        wrote.
+    TransientError
+        The database cannot be reached.
+    """
+    database = Database(url_or_path, busy_seconds)
+    with database.write() as connection:
+        bring_up_to_date(connection, database.name)
+    return Workitems(database, clock, policy or WorkPolicy())
+
+
+class Workitems:
+    """Studies, instances, workitems, results, deliveries and events. Safe to share between threads.
+
+    Every method may raise `StorageFull` (the disk or the database cannot take more), `TransientError` (the
+    database is busy or out of reach) and, where a constraint forbids it, `PermanentError`; then nothing was
+    written.
+    """
+
+    def __init__(self, database: Database, clock: Callable[[], datetime], policy: WorkPolicy) -> None:
+        self._database = database
+        self._clock = clock
+        self._policy = policy
+        self._random = secrets.SystemRandom().random
+
+    def close(self) -> None:
+        """Close the database; the last to close folds the write-ahead log in."""
+        self._database.close()
+
+    # receive
+
+    def record_received(self, instance: ReceivedInstance, priority: int = 0) -> Receipt:
+        """Put an instance on record and schedule its analysis; on return it survives a loss of power.
+
+        Parameters
+        ----------
+        instance
+            Its bytes are safely in the spool.
+        priority
+            Higher is sooner.
+
+        Returns
+        -------
+        Receipt
+            DUPLICATE: the same content is on record, the caller deletes its new file. CONFLICT: other
+            content came before under its SOP Instance UID, this one is kept apart and declined.
+
+        Raises
+        ------
+        InstanceUnreadable
+            One of its UIDs is none.
+        """
+        with self._write() as tx:
+            return receiving.record_received(tx, instance, priority)
+
+    def record_unreadable(self, instance: ReceivedInstance, reason: str) -> Receipt:
+        """Put bytes on record, declined, whose data set cannot be parsed; its UIDs need not be valid."""
+        with self._write() as tx:
+            return receiving.record_unreadable(tx, instance, reason)
+
+    # dispatch
+
+    def claim(
+        self, worker: str, lease: timedelta, *, kind: Kind | None = None, limit: int = 1
+    ) -> list[Workitem]:
+        """Take work that is due, the most urgent first. A report is due once none of its images waits."""
+        with self._write() as tx:
+            return queue.claim(tx, worker, lease, kind, limit)
+
+    def renew(self, items: Sequence[Workitem], lease: timedelta) -> list[Workitem]:
+        """Prolong leases; an item that is missing from the answer was lost, and its work is void."""
+        with self._write() as tx:
+            return queue.renew(tx, items, lease)
+
+    def complete_analysis(self, item: Workitem, outcome: InstanceAnalysed | InstanceDeclined) -> bool:
+        """Store what an analysis found, or why it declined. False: the lease was lost, nothing is written."""
+        with self._write() as tx:
+            return completing.complete_analysis(tx, item, outcome)
+
+    def study_for_report(self, item: Workitem) -> StudyForReport:
+        """Say what a claimed report is to speak of."""
+        with self._read() as tx:
+            return completing.study_for_report(tx, item)
+
+    def complete_report(
+        self,
+        item: Workitem,
+        objects: Sequence[StoredResult],
+        destinations: Mapping[str, Collection[ObjectKind]],
+    ) -> bool:
+        """Store a report and plan its deliveries, heatmaps included.
+
+        Parameters
+        ----------
+        item
+            The claimed report.
+        objects
+            Written to disk already; delivered in this order, after the heatmaps.
+        destinations
+            By name, the kinds of object each wants.
+
+        Returns
+        -------
+        bool
+            False: the lease was lost, nothing was written; the files of `objects` are not needed.
+        """
+        with self._write() as tx:
+            return completing.complete_report(tx, item, objects, destinations)
+
+    def release(self, item: Workitem, why: str) -> bool:
+        """Give an item back; the attempt does not count. False: the lease was lost."""
+        with self._write() as tx:
+            return failing.release(tx, item, why)
+
+    def fail(self, item: Workitem, error: str, *, permanent: bool) -> WorkState | None:
+        """Count a failed attempt: SCHEDULED again, CANCELED (quarantined), or None: the lease was lost."""
+        with self._write() as tx:
+            return failing.fail(tx, item, error, self._policy, None if permanent else self._random)
+
+    def expire_leases(self, *, held_by: str | None = None) -> list[LostLease]:
+        """Take back items whose leases ran out, and all of worker `held_by`, which is known to be dead."""
+        with self._write() as tx:
+            return failing.expire_leases(tx, self._policy, held_by)
+
+    # deliver
+
+    def due_deliveries(self, destination: str, limit: int) -> list[Delivery]:
+        """Give what is to be sent to a destination now, oldest first; nothing while it is deferred."""
+        with self._read() as tx:
+            return deliveries.due_deliveries(tx, destination, limit)
+
+    def record_delivery(self, delivery: Delivery, outcome: Outcome) -> bool:
+        """Write down how an attempt ended. False: it had ended before, in another attempt."""
+        with self._write() as tx:
+            return deliveries.record_delivery(tx, delivery, outcome)
+
+    def defer_destination(self, name: str, until: datetime, reason: str) -> DestinationTrouble:
+        """Leave an unreachable destination alone until then; says how often that was and since when."""
+        with self._write() as tx:
+            return deliveries.defer_destination(tx, name, until, reason)
+
+    def destination_trouble(self, name: str) -> DestinationTrouble | None:
+        """Say what is known against a destination; None once it has answered again."""
+        with self._read() as tx:
+            return deliveries.trouble_of(tx, name)
+
+    def next_due(self, destination: str) -> datetime | None:
+        """When the next delivery to a destination is or was due; None where nothing waits."""
+        with self._read() as tx:
+            return deliveries.next_due(tx, destination)
+
+    def pending_by_destination(self) -> dict[str, int]:
+        """How many deliveries wait, also for destinations that are no longer configured."""
+        with self._read() as tx:
+            return deliveries.pending_by_destination(tx)
+
+    # read and retry
+
+    def list_studies(self, limit: int = 50) -> list[StudyLine]:
+        """Studies, the one that was last added to first."""
+        with self._read() as tx:
+            return studies.list_studies(tx, limit)
+
+    def show_study(self, which: str | int) -> StudyRecord:
+        """All that is known of one study, by UID or number; `PermanentError` where it is not on record."""
+        with self._read() as tx:
+            return studies.show_study(tx, which)
+
+    def retry(self, which: str | int, *, who: str = "administrator") -> Retried:
+        """Have a study's quarantined work and refused deliveries tried again."""
+        with self._write() as tx:
+            return studies.retry(tx, which, who)
+
+    def spool_paths(self) -> set[str]:
+        """Every received file that is on record."""
+        with self._read() as tx:
+            return set(tx.connection.execute(select(instances.c.path)).scalars())
+
+    def result_paths(self) -> set[str]:
+        """Every result file and thumbnail that is on record."""
+        with self._read() as tx:
+            paths = set(tx.connection.execute(select(results.c.path)).scalars())
+            drawn = select(analyses.c.thumbnail).where(analyses.c.thumbnail.is_not(None))
+            return paths | set(tx.connection.execute(drawn).scalars())
+
+    @contextmanager
+    def _write(self) -> Iterator[Transaction]:
+        with self._database.write() as connection:
+            yield Transaction(connection=connection, now=self._clock())
+
+    @contextmanager
+    def _read(self) -> Iterator[Transaction]:
+        with self._database.read() as connection:
+            yield Transaction(connection=connection, now=self._clock())
