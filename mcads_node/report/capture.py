@@ -1,0 +1,189 @@
+"""Secondary captures: what a heatmap and a summary page are in DICOM (PS3.3 A.8.1, Secondary Capture Image).
+
+The heatmap's caption extends Rows below the image instead of covering anatomy. Row r, column c of the source
+stays row r, column c of the capture, so Spatial Locations Preserved (0028,135A) is YES, PixelSpacing holds,
+and a viewer may carry a measurement or a pointer over; only where the image was made smaller is it NO.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Final
+
+from pydicom.dataset import Dataset
+from pydicom.valuerep import DSfloat
+
+from mcads_node.errors import ReportImpossible
+from mcads_node.finding import Algorithm, Heatmap
+from mcads_node.instance import Radiograph, View
+from mcads_node.report import identity, source, wording
+from mcads_node.report.overlay import captioned_heatmap, thumbnail
+from mcads_node.report.sc import Making, code, result_object, secondary_capture, usable_header
+from mcads_node.report.summary_page import summary_page
+from mcads_node.result import ImageReading, ObjectKind, ReportContext, ResultObject
+
+__all__ = ["heatmap_capture", "summary_capture", "thumbnail"]
+
+#: Derivation Code (0008,9215) by explanation method, with the meaning that PS3.16 gives it
+_DERIVATION: Final = {"grad-cam": ("130403", "DCM", "Gradient-weighted class activation")}
+#: IS holds at most 2^31 − 1; the number below is multiplied by 100
+_LARGEST_NUMBER: Final = 10_000_000
+#: order of images on a page: frontal first
+_VIEW_ORDER: Final = (View.PA, View.AP, View.LATERAL, View.OTHER, View.UNKNOWN)
+
+
+def heatmap_capture(
+    radiograph: Radiograph,
+    heatmap: Heatmap,
+    algorithm: Algorithm,
+    context: ReportContext,
+    max_side: int | None = None,
+) -> ResultObject:
+    """Make the secondary capture of one heatmap.
+
+    Parameters
+    ----------
+    radiograph: Radiograph
+        The image, in source geometry; its own window is in its pixels.
+    heatmap: Heatmap
+        Of the same image.
+    algorithm: Algorithm
+        Who made it.
+    context: ReportContext
+        Times. The revision is no part of a heatmap: it speaks of its image alone, and stays as it is when the
+        study's report is revised.
+    max_side: int, optional
+        Longest side of the image part in pixels; None keeps the source's matrix exactly.
+
+    Returns
+    -------
+    ResultObject
+        RGB, 8 bit, Explicit VR Little Endian; equal arguments give equal bytes.
+
+    Raises
+    ------
+    ReportImpossible
+        If the source's header lacks a UID that the capture must name, or the heatmap is of another image.
+    """
+    header = usable_header(radiograph.header)
+    finding = heatmap.finding
+    try:
+        drawn = captioned_heatmap(radiograph, heatmap, algorithm, max_side)
+    except ValueError as error:
+        raise ReportImpossible(str(error)) from error
+    full_size = drawn.shape == radiograph.pixels.shape
+    detail = (finding.label, heatmap.method, str(heatmap.positive), finding.presence, str(drawn.shape))
+    uid = identity.object_uid(
+        ObjectKind.HEATMAP,
+        [header.SOPInstanceUID],
+        algorithm,
+        {finding.label: finding.threshold},
+        detail="/".join(detail),
+    )
+    making = Making(
+        kind=ObjectKind.HEATMAP,
+        sop_instance_uid=uid,
+        algorithm=algorithm,
+        context=context,
+        preserved="YES" if full_size else "NO",
+    )
+    capture = secondary_capture([header], drawn.pixels, making)
+    capture.InstanceNumber = _heatmap_number(header, finding.label, algorithm)
+    capture.DerivationDescription = wording.derivation_text(heatmap, algorithm)
+    if heatmap.method in _DERIVATION:
+        capture.DerivationCodeSequence = [code(*_DERIVATION[heatmap.method])]
+    capture.PatientOrientation = header.get("PatientOrientation") or ""
+    _add_spacing(capture, header, (drawn.shape[0], drawn.shape[1]), radiograph.pixels.shape)
+    return result_object(capture, making)
+
+
+def summary_capture(
+    readings: Sequence[ImageReading], algorithm: Algorithm, context: ReportContext
+) -> ResultObject:
+    """Make the secondary capture of the summary page of a study.
+
+    Parameters
+    ----------
+    readings: Sequence[ImageReading]
+        All images of the study that were read, at least one, in any order.
+    algorithm: Algorithm
+        Who read them.
+    context: ReportContext
+        Times, revision, and what was not read.
+
+    Returns
+    -------
+    ResultObject
+        RGB, 8 bit, Explicit VR Little Endian; equal arguments give equal bytes.
+
+    Raises
+    ------
+    ReportImpossible
+        If there is no reading, or a source's header lacks a UID that the page must name.
+    """
+    if not readings:
+        raise ReportImpossible("a summary page needs at least one image that was read; there is none")
+    complete = [replace(reading, header=usable_header(reading.header)) for reading in readings]
+    if len({reading.header.StudyInstanceUID for reading in complete}) > 1:
+        raise ReportImpossible(
+            "the images are of different studies: one Study Instance UID (0020,000D) expected"
+        )
+    ordered = sorted(complete, key=_page_order)
+    headers = [reading.header for reading in ordered]
+    thresholds = {
+        f"{reading.header.SOPInstanceUID} {finding.label}": finding.threshold
+        for reading in ordered
+        for finding in reading.findings
+    }
+    uid = identity.object_uid(
+        ObjectKind.SUMMARY,
+        [header.SOPInstanceUID for header in headers],
+        algorithm,
+        thresholds,
+        revision=context.revision,
+    )
+    making = Making(kind=ObjectKind.SUMMARY, sop_instance_uid=uid, algorithm=algorithm, context=context)
+    local = replace(context, created=source.local_time(context.created, headers[0]))
+    capture = secondary_capture(headers, summary_page(ordered, algorithm, local).pixels(), making)
+    capture.InstanceNumber = min(context.revision, 2**31 - 1)
+    capture.DerivationDescription = f"Summary page of {wording.headline(ordered)}; {wording.UNVERIFIED}"
+    capture.PatientOrientation = ""
+    return result_object(capture, making)
+
+
+def _page_order(reading: ImageReading) -> tuple[int, int, int, str]:
+    header = reading.header
+    numbers = (_number(header, "SeriesNumber"), _number(header, "InstanceNumber"))
+    return _VIEW_ORDER.index(reading.view), *numbers, str(header.SOPInstanceUID)
+
+
+def _number(header: Dataset, keyword: str) -> int:
+    value = header.get(keyword)
+    return int(value) if isinstance(value, int) else 0
+
+
+def _heatmap_number(header: Dataset, label: str, algorithm: Algorithm) -> int:
+    """Give Instance Number: the source's × 100 + the label's place, so that an image's maps stay together."""
+    place = algorithm.labels.index(label) if label in algorithm.labels else len(algorithm.labels)
+    return abs(_number(header, "InstanceNumber")) % _LARGEST_NUMBER * 100 + place + 1
+
+
+def _add_spacing(
+    capture: Dataset, header: Dataset, shape: tuple[int, int], source_shape: tuple[int, ...]
+) -> None:
+    """Write Pixel Spacing, only where the source's is calibrated (PS3.3 10.7.1.3), scaled with the image."""
+    spacing = header.get("PixelSpacing")
+    values = [float(value) for value in spacing] if spacing else []
+    calibration = header.get("PixelSpacingCalibrationType")
+    detector = header.get("ImagerPixelSpacing")
+    differs = bool(detector) and [float(value) for value in detector] != values
+    if len(values) != 2 or min(values) <= 0 or not (calibration or differs):
+        return
+    capture.PixelSpacing = [
+        DSfloat(value * old / new, auto_format=True)
+        for value, old, new in zip(values, source_shape, shape, strict=True)
+    ]
+    for keyword in ("PixelSpacingCalibrationType", "PixelSpacingCalibrationDescription"):
+        if header.get(keyword):
+            capture[keyword] = header[keyword]

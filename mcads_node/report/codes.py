@@ -1,0 +1,97 @@
+"""Coded concepts of the reports: TID 1500's, and the findings' from ``findings.csv`` with their sources."""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cache
+from importlib.resources import files
+from types import MappingProxyType
+from typing import Final
+
+from pydicom.sr.coding import Code
+
+from mcads_node.errors import ReportImpossible
+from mcads_node.finding import Presence
+from mcads_node.instance import Verdict
+
+#: designator of the project's own codes (PS3.16 section 8.2: private designators begin with 99)
+PRIVATE_SCHEME: Final = "99MCADS"
+
+IMAGING_PROCEDURE: Final = Code("363679005", "SCT", "Imaging procedure")
+ENGLISH: Final = Code("en", "RFC5646", "English")
+DEVICE: Final = Code("121007", "DCM", "Device")
+ARTIFICIAL_INTELLIGENCE: Final = Code("123110", "DCM", "Artificial Intelligence")
+QUALITATIVE_EVALUATIONS: Final = Code("C0034375", "UMLS", "Qualitative Evaluations")
+COMMENT: Final = Code("121106", "DCM", "Comment")
+#: a score that was calibrated on nothing: never to be read as a probability
+CERTAINTY_OF_FINDING: Final = Code("111012", "DCM", "Certainty of Finding")
+#: a score calibrated on a documented set
+PROBABILITY: Final = Code("122157", "DCM", "Probability")
+THRESHOLD: Final = Code("122411", "DCM", "Threshold Value")
+PERCENT: Final = Code("%", "UCUM", "%")
+NO_UNITS: Final = Code("1", "UCUM", "no units")
+PRESENCE: Final = Code("705057003", "SCT", "Presence")
+IMAGE_QUALITY: Final = Code("111101", "DCM", "Image Quality")
+QUALITY_ASSESSMENT: Final = Code("111050", "DCM", "Quality Assessment")
+
+#: CID 240
+PRESENCES: Final[Mapping[Presence, Code]] = MappingProxyType(
+    {
+        Presence.PRESENT: Code("52101004", "SCT", "Present"),
+        Presence.ABSENT: Code("272519000", "SCT", "Absent"),
+        Presence.UNDETERMINED: Code("373068000", "SCT", "Undetermined"),
+    }
+)
+
+#: CID 6044; of the input for this model, not of the image for a radiologist: comments name the check
+QUALITIES: Final[Mapping[Verdict, Code]] = MappingProxyType(
+    {
+        Verdict.PASS: Code("111237", "DCM", "Usable - Meets the quality control standard"),
+        Verdict.WARN: Code("111236", "DCM", "Usable - Does not meet the quality control standard"),
+        Verdict.UNDETERMINED: Code("111235", "DCM", "Unusable - Quality renders image unusable"),
+    }
+)
+
+
+@dataclass(frozen=True, kw_only=True)
+class FindingCode:
+    """How one label of a model is coded."""
+
+    #: the model's own label
+    label: str
+    #: value of Finding (121071, DCM)
+    code: Code
+    #: value of Finding Site (363698007, SCT), where the finding does not imply it
+    site: Code | None
+    #: where the code was found
+    source: str
+
+
+def finding_code(label: str) -> FindingCode:
+    """Return the codes of a model's label.
+
+    Raises
+    ------
+    ReportImpossible
+        The label is not in ``findings.csv``.
+    """
+    try:
+        return finding_codes()[label]
+    except KeyError:
+        raise ReportImpossible(f"no code for the model's label {label!r} in report/findings.csv") from None
+
+
+@cache
+def finding_codes() -> Mapping[str, FindingCode]:
+    """Return the codes of all known labels, by label."""
+    with (files(__package__) / "findings.csv").open(encoding="utf-8") as table:
+        rows = [_from_row(row) for row in csv.DictReader(table)]
+    return MappingProxyType({row.label: row for row in rows})
+
+
+def _from_row(row: Mapping[str, str]) -> FindingCode:
+    site = Code(row["site_code"], row["site_scheme"], row["site_meaning"]) if row["site_code"] else None
+    code = Code(row["code"], row["scheme"], row["meaning"])
+    return FindingCode(label=row["label"], code=code, site=site, source=row["source"])

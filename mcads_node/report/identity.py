@@ -1,0 +1,126 @@
+"""Identity of results: UIDs that follow from what went in, series numbers and descriptions.
+
+Every UID is derived (PS3.5 annex B.2: the 2.25 arc over a UUID), none is drawn at random: a study that is
+sent again, or a worker that dies and is started again, cannot make a second report with another identity.
+"""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Mapping, Sequence
+from types import MappingProxyType
+from typing import Final
+
+from mcads_node.finding import Algorithm
+from mcads_node.product import MANUFACTURER, MODEL_NAME
+from mcads_node.result import ObjectKind
+
+__all__ = [
+    "MANUFACTURER",
+    "MODEL_NAME",
+    "SERIES_NUMBER",
+    "derive_uid",
+    "object_uid",
+    "series_description",
+    "series_uid",
+    "tracking_uid",
+]
+
+#: name space of all UIDs of the node; changing it makes every result a new one
+_NAMESPACE: Final = uuid.UUID("8fe3a477-0e6f-4d4f-9728-7051a3e71849")
+
+#: Series Number (0020,0011) by kind; a high block, clear of what modalities count up from 1
+SERIES_NUMBER: Final[Mapping[ObjectKind, int]] = MappingProxyType(
+    {ObjectKind.SR: 9901, ObjectKind.SUMMARY: 9902, ObjectKind.HEATMAP: 9903}
+)
+
+_SERIES_WORD: Final[Mapping[ObjectKind, str]] = MappingProxyType(
+    {ObjectKind.SR: "report", ObjectKind.SUMMARY: "summary", ObjectKind.HEATMAP: "heatmaps"}
+)
+
+
+def derive_uid(*parts: str) -> str:
+    """Derive a UID from texts.
+
+    Parameters
+    ----------
+    *parts: str
+        What the UID follows from. Each is written with its length before it, so that ``("ab", "c")`` and
+        ``("a", "bc")`` are different.
+
+    Returns
+    -------
+    str
+        A valid UID of the 2.25 arc, at most 44 characters; equal for equal parts, on any machine.
+    """
+    joined = "".join(f"{len(part)}:{part}," for part in parts)
+    return f"2.25.{uuid.uuid5(_NAMESPACE, joined).int}"
+
+
+def series_uid(study_uid: str, kind: ObjectKind, algorithm: Algorithm) -> str:
+    """Return the Series Instance UID: one per study, kind of object and model version."""
+    return derive_uid("series", study_uid, kind.value, *_version_parts(algorithm))
+
+
+def object_uid(
+    kind: ObjectKind,
+    source_uids: Sequence[str],
+    algorithm: Algorithm,
+    thresholds: Mapping[str, float],
+    detail: str = "",
+    revision: int = 1,
+) -> str:
+    """Return the SOP Instance UID of a result.
+
+    Parameters
+    ----------
+    kind: ObjectKind
+        SR, summary page or heatmap.
+    source_uids: Sequence[str]
+        SOP Instance UIDs of all images it speaks of, in any order.
+    algorithm: Algorithm
+        In exactly this version.
+    thresholds: Mapping[str, float]
+        Threshold by label, 0…1; another threshold is another result.
+    detail: str
+        What else tells this object from its siblings, such as the label of a heatmap or a SOP Class UID.
+    revision: int
+        1 for a study's first report.
+    """
+    return derive_uid(
+        "object",
+        kind.value,
+        detail,
+        str(revision),
+        *_version_parts(algorithm),
+        str(len(source_uids)),
+        *sorted(source_uids),
+        *(f"{label}={float(thresholds[label])!r}" for label in sorted(thresholds)),
+    )
+
+
+def tracking_uid(source_uid: str, label: str, algorithm: Algorithm) -> str:
+    """Return the Tracking Unique Identifier (112040, DCM) of a label on an image, equal in every revision."""
+    return derive_uid("tracking", source_uid, label, *_version_parts(algorithm))
+
+
+def series_description(kind: ObjectKind, algorithm: Algorithm) -> str:
+    """Return the Series Description (0008,103E); the model's caution comes first.
+
+    LO has 64 characters; cut to as many bytes, since some readers count those.
+    """
+    words = ("MCADS AI", _SERIES_WORD[kind], algorithm.caution, f"({algorithm.name})")
+    return " ".join(word for word in words if word).encode()[:64].decode(errors="ignore").rstrip()
+
+
+def _version_parts(algorithm: Algorithm) -> tuple[str, ...]:
+    """Everything of an algorithm that changes what an object says."""
+    calibration = "calibrated" if algorithm.calibrated else "uncalibrated"
+    return (
+        algorithm.name,
+        algorithm.version,
+        algorithm.weights_digest,
+        algorithm.device_uid,
+        algorithm.caution,
+        calibration,
+    )

@@ -1,0 +1,181 @@
+"""The Secondary Capture Image around finished pixels (PS3.3 A.8.1): what every capture of the node has."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Final
+
+import numpy as np
+from numpy.typing import NDArray
+from pydicom.dataset import Dataset
+from pydicom.uid import (
+    ExplicitVRLittleEndian,
+    JPEGBaseline8Bit,
+    JPEGExtended12Bit,
+    SecondaryCaptureImageStorage,
+)
+
+from mcads_node.errors import ReportImpossible
+from mcads_node.finding import Algorithm
+from mcads_node.report import identity, source, wording
+from mcads_node.result import ObjectKind, ReportContext, ResultObject
+
+#: purpose of a reference in Source Image Sequence (0008,2112), CID 7202
+_SOURCE_PURPOSE: Final = ("121322", "DCM", "Source image for image processing operation")
+#: transfer syntaxes that cannot but lose: JPEG Baseline and Extended, whatever the header says or leaves out
+_LOSSY: Final = (JPEGBaseline8Bit, JPEGExtended12Bit)
+#: what a reference to a source cannot do without
+_NEEDED: Final = (
+    ("StudyInstanceUID", "Study Instance UID (0020,000D)"),
+    ("SeriesInstanceUID", "Series Instance UID (0020,000E)"),
+    ("SOPClassUID", "SOP Class UID (0008,0016)"),
+    ("SOPInstanceUID", "SOP Instance UID (0008,0018)"),
+)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Making:
+    """What a capture needs besides its pixels and its sources."""
+
+    kind: ObjectKind
+    sop_instance_uid: str
+    algorithm: Algorithm
+    context: ReportContext
+    #: Spatial Locations Preserved of every source reference; empty where the capture is a page, not an image
+    preserved: str = ""
+
+
+def usable_header(header: Dataset) -> Dataset:
+    """Complete a source's header, and see that it names what every result must refer to.
+
+    Raises
+    ------
+    ReportImpossible
+        If a UID is absent or malformed.
+    """
+    complete = source.complete_header(header)
+    meta = getattr(header, "file_meta", {})
+    if meta.get("TransferSyntaxUID") in _LOSSY and complete.get("LossyImageCompression") != "01":
+        complete.LossyImageCompression = "01"
+        complete.LossyImageCompressionMethod = "ISO_10918_1"
+    missing = [name for keyword, name in _NEEDED if not complete.get(keyword)]
+    if missing:
+        raise ReportImpossible(f"the source has no valid {', '.join(missing)}: a capture cannot refer to it")
+    return complete
+
+
+def secondary_capture(headers: Sequence[Dataset], pixels: NDArray[np.uint8], making: Making) -> Dataset:
+    """Write all modules of a capture but what is peculiar to its kind.
+
+    Parameters
+    ----------
+    headers: Sequence[pydicom.dataset.Dataset]
+        Of its sources, from `usable_header`, all of one study.
+    pixels: numpy.ndarray
+        uint8, rows × columns × 3.
+    making: Making
+        Its kind, identity, maker and times.
+    """
+    capture = Dataset()
+    first = headers[0]
+    source.copy_patient_and_study(first, capture)
+    source.copy_request_attributes(first, capture)
+    source.stamp_equipment(capture, making.algorithm)
+    source.stamp_dates(capture, making.context)
+    capture.DateOfSecondaryCapture = capture.ContentDate
+    capture.TimeOfSecondaryCapture = capture.ContentTime
+    capture.SOPClassUID = SecondaryCaptureImageStorage
+    capture.SOPInstanceUID = making.sop_instance_uid
+    _add_series(capture, making)
+    _add_image(capture, pixels)
+    _inherit(capture, headers)
+    capture.SourceImageSequence = [_source_reference(header, making.preserved) for header in headers]
+    capture.ReferencedSeriesSequence = _referenced_series(headers)
+    comment = (making.algorithm.caution, wording.UNVERIFIED)
+    capture.ImageComments = " — ".join(filter(None, comment))
+    return capture
+
+
+def result_object(capture: Dataset, making: Making) -> ResultObject:
+    """Encode a finished capture."""
+    return ResultObject(
+        kind=making.kind,
+        sop_class_uid=SecondaryCaptureImageStorage,
+        sop_instance_uid=making.sop_instance_uid,
+        series_instance_uid=capture.SeriesInstanceUID,
+        transfer_syntax_uid=ExplicitVRLittleEndian,
+        data=source.finish(capture),
+    )
+
+
+def code(value: str, scheme: str, meaning: str) -> Dataset:
+    """Make an item of a code sequence."""
+    item = Dataset()
+    item.CodeValue, item.CodingSchemeDesignator, item.CodeMeaning = value, scheme, meaning
+    return item
+
+
+def _add_series(capture: Dataset, making: Making) -> None:
+    """General Series and SC Equipment modules."""
+    kind, algorithm = making.kind, making.algorithm
+    capture.Modality = "OT"
+    capture.ConversionType = "WSD"
+    capture.BodyPartExamined = "CHEST"
+    capture.SeriesInstanceUID = identity.series_uid(capture.StudyInstanceUID, kind, algorithm)
+    capture.SeriesNumber = identity.SERIES_NUMBER[kind]
+    capture.SeriesDescription = identity.series_description(kind, algorithm)
+
+
+def _add_image(capture: Dataset, pixels: NDArray[np.uint8]) -> None:
+    """Image Pixel module: RGB, colour by pixel."""
+    capture.ImageType = ["DERIVED", "SECONDARY", "OTHER"]
+    capture.SamplesPerPixel = 3
+    capture.PhotometricInterpretation = "RGB"
+    capture.PlanarConfiguration = 0
+    capture.Rows, capture.Columns = pixels.shape[:2]
+    capture.BitsAllocated, capture.BitsStored, capture.HighBit = 8, 8, 7
+    capture.PixelRepresentation = 0
+    data = pixels.tobytes()
+    capture.PixelData = data if len(data) % 2 == 0 else data + b"\0"
+
+
+def _inherit(capture: Dataset, headers: Sequence[Dataset]) -> None:
+    """Carry over what stays true of pixels that come from the sources: identity burnt in, and lossy steps."""
+    burned = any(header.get("BurnedInAnnotation") == "YES" for header in headers)
+    capture.BurnedInAnnotation = "YES" if burned else "NO"
+    lossy = next((header for header in headers if header.get("LossyImageCompression") == "01"), None)
+    capture.LossyImageCompression = "00" if lossy is None else "01"
+    if lossy is not None:
+        for keyword in ("LossyImageCompressionRatio", "LossyImageCompressionMethod"):
+            if lossy.get(keyword):
+                capture[keyword] = lossy[keyword]
+
+
+def _reference(header: Dataset) -> Dataset:
+    item = Dataset()
+    item.ReferencedSOPClassUID = header.SOPClassUID
+    item.ReferencedSOPInstanceUID = header.SOPInstanceUID
+    return item
+
+
+def _source_reference(header: Dataset, preserved: str) -> Dataset:
+    item = _reference(header)
+    item.PurposeOfReferenceCodeSequence = [code(*_SOURCE_PURPOSE)]
+    if preserved:
+        item.SpatialLocationsPreserved = preserved
+    return item
+
+
+def _referenced_series(headers: Iterable[Dataset]) -> list[Dataset]:
+    """List the sources by series, for the Common Instance Reference module (PS3.3 C.12.2)."""
+    by_series: dict[str, list[Dataset]] = {}
+    for header in headers:
+        by_series.setdefault(str(header.SeriesInstanceUID), []).append(_reference(header))
+    items = []
+    for uid, references in by_series.items():
+        item = Dataset()
+        item.SeriesInstanceUID = uid
+        item.ReferencedInstanceSequence = references
+        items.append(item)
+    return items

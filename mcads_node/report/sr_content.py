@@ -1,0 +1,234 @@
+"""The content tree of a report: TID 1500 with a measurement group (TID 1501) per finding and image.
+
+The templates are highdicom's; what it leaves out (SEPARATE containers, comments) is added here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+from highdicom import sr
+from pydicom.dataset import Dataset
+from pydicom.sr.coding import Code
+
+from mcads_node import __version__
+from mcads_node.errors import ReportImpossible
+from mcads_node.finding import Algorithm, Finding
+from mcads_node.instance import InputCheck, Verdict
+from mcads_node.product import MANUFACTURER, MODEL_NAME
+from mcads_node.report import codes
+from mcads_node.report.identity import tracking_uid
+from mcads_node.result import ImageReading
+
+#: stands in every report, after the model's own caution
+NOTICE = "AI result for research use, not verified"
+
+
+def content_tree(readings: Sequence[ImageReading], algorithm: Algorithm, unread: Sequence[str]) -> Dataset:
+    """Build the root content item.
+
+    Parameters
+    ----------
+    readings: Sequence[ImageReading]
+        In the order of the report; headers from `complete_header`.
+    algorithm: Algorithm
+        Who read them.
+    unread: Sequence[str]
+        Why images were not read, a sentence each.
+
+    Returns
+    -------
+    pydicom.dataset.Dataset
+        CONTAINER (126000, DCM, "Imaging Measurement Report"); every container in it SEPARATE.
+
+    Raises
+    ------
+    ReportImpossible
+        A label has no code, or a text or UID cannot be written.
+    """
+    try:
+        groups = list(_groups(readings, algorithm))
+        report = sr.MeasurementReport(
+            observation_context=_observation_context(algorithm),
+            procedure_reported=codes.IMAGING_PROCEDURE,
+            imaging_measurements=groups,
+            language_of_content_item_and_descendants=sr.LanguageOfContentItemAndDescendants(
+                sr.CodedConcept.from_code(codes.ENGLISH)
+            ),
+        )
+        root: Dataset = report[0]
+        root.ContentSequence.append(_comments(readings, algorithm, unread))
+    except (ValueError, TypeError) as error:
+        raise ReportImpossible(f"the findings cannot be written as TID 1500: {error}") from error
+    _separate(root)
+    return root
+
+
+def _groups(
+    readings: Sequence[ImageReading], algorithm: Algorithm
+) -> Iterator[sr.MeasurementsAndQualitativeEvaluations]:
+    # one object in every group: the items are equal, and most of the time of a report is the making of items
+    identification = _identification(readings, algorithm)
+    for reading in readings:
+        source_image = sr.SourceImageForMeasurementGroup(
+            referenced_sop_class_uid=reading.header.SOPClassUID,
+            referenced_sop_instance_uid=reading.header.SOPInstanceUID,
+        )
+        yield _quality_group(reading, algorithm, identification, source_image)
+        for finding in reading.findings:
+            yield _finding_group(reading, finding, algorithm, identification, source_image)
+
+
+def _finding_group(
+    reading: ImageReading,
+    finding: Finding,
+    algorithm: Algorithm,
+    identification: sr.AlgorithmIdentification,
+    source_image: sr.SourceImageForMeasurementGroup,
+) -> sr.MeasurementsAndQualitativeEvaluations:
+    coded = codes.finding_code(finding.label)
+    presence = codes.PRESENCES[finding.presence]
+    return sr.MeasurementsAndQualitativeEvaluations(
+        tracking_identifier=_tracking(reading, coded.code.meaning, finding.label, algorithm),
+        finding_type=coded.code,
+        finding_sites=[sr.FindingSite(anatomic_location=coded.site)] if coded.site else None,
+        algorithm_id=identification,
+        measurements=[_score(finding.score, algorithm), _threshold(finding.threshold, algorithm)],
+        qualitative_evaluations=[sr.QualitativeEvaluation(name=codes.PRESENCE, value=presence)],
+        source_images=[source_image],
+    )
+
+
+def _quality_group(
+    reading: ImageReading,
+    algorithm: Algorithm,
+    identification: sr.AlgorithmIdentification,
+    source_image: sr.SourceImageForMeasurementGroup,
+) -> sr.MeasurementsAndQualitativeEvaluations:
+    """Say how fit the input is; where it is not, every presence of the image is Undetermined."""
+    quality = codes.QUALITIES[worst_verdict(reading.checks)]
+    return sr.MeasurementsAndQualitativeEvaluations(
+        tracking_identifier=_tracking(reading, "Input quality", "input quality", algorithm),
+        finding_type=codes.IMAGE_QUALITY,
+        algorithm_id=identification,
+        qualitative_evaluations=[sr.QualitativeEvaluation(name=codes.QUALITY_ASSESSMENT, value=quality)],
+        source_images=[source_image],
+    )
+
+
+def worst_verdict(checks: Sequence[InputCheck]) -> Verdict:
+    """Return how the checks of an image ended together."""
+    verdicts = {check.verdict for check in checks}
+    for verdict in (Verdict.UNDETERMINED, Verdict.WARN):
+        if verdict in verdicts:
+            return verdict
+    return Verdict.PASS
+
+
+def _tracking(reading: ImageReading, words: str, label: str, algorithm: Algorithm) -> sr.TrackingIdentifier:
+    return sr.TrackingIdentifier(
+        uid=tracking_uid(str(reading.header.SOPInstanceUID), label, algorithm),
+        identifier=f"{words} ({_name_of(reading)})",
+    )
+
+
+def _name_of(reading: ImageReading) -> str:
+    """Name an image for a person: its view and Instance Number (0020,0013)."""
+    number = reading.header.get("InstanceNumber")
+    return f"{reading.view.value} image" if number is None else f"{reading.view.value} image {number}"
+
+
+def _score(score: float, algorithm: Algorithm) -> sr.Measurement:
+    """Write a score under a concept that says whether it is calibrated."""
+    if algorithm.calibrated:
+        return sr.Measurement(name=codes.PROBABILITY, value=_rounded(score), unit=codes.NO_UNITS)
+    return sr.Measurement(name=codes.CERTAINTY_OF_FINDING, value=_rounded(100 * score), unit=codes.PERCENT)
+
+
+def _threshold(threshold: float, algorithm: Algorithm) -> sr.Measurement:
+    """Write a threshold on the scale of the score."""
+    value, unit = (threshold, codes.NO_UNITS) if algorithm.calibrated else (100 * threshold, codes.PERCENT)
+    return sr.Measurement(name=codes.THRESHOLD, value=_rounded(value), unit=unit)
+
+
+def _rounded(value: float) -> float:
+    """Drop what float32 arithmetic cannot know; also keeps the text within a DS of 16 characters."""
+    return round(float(value), 5)
+
+
+def _identification(readings: Sequence[ImageReading], algorithm: Algorithm) -> sr.AlgorithmIdentification:
+    """TID 4019. Without manufacturer: PixelMed warns of it, and IHE AI Results leaves it empty."""
+    calibration = "calibrated" if algorithm.calibrated else "uncalibrated, not a probability"
+    parameters = [
+        f"weights SHA-256: {algorithm.weights_digest}",
+        f"scores: {calibration}",
+        f"thresholds: {_thresholds_in_words(readings)}",
+        f"preprocessing: mcads-node {__version__}",
+    ]
+    if algorithm.caution:
+        parameters.append(f"caution: {algorithm.caution}")
+    return sr.AlgorithmIdentification(
+        name=algorithm.name,
+        version=algorithm.version,
+        parameters=parameters,
+        family=codes.ARTIFICIAL_INTELLIGENCE,
+    )
+
+
+def _thresholds_in_words(readings: Sequence[ImageReading]) -> str:
+    distinct = {finding.threshold for reading in readings for finding in reading.findings}
+    if len(distinct) == 1:
+        return f"{distinct.pop():.5g} of 1 for every label"
+    by_label = {
+        f"{found.label} {found.threshold:.5g}": None for image in readings for found in image.findings
+    }
+    return ", ".join(by_label)
+
+
+def _observation_context(algorithm: Algorithm) -> sr.ObservationContext:
+    """TID 1004; equal to the item of Contributing Equipment Sequence that `stamp_equipment` writes."""
+    device = sr.DeviceObserverIdentifyingAttributes(
+        uid=algorithm.device_uid,
+        name=algorithm.name,
+        manufacturer_name=MANUFACTURER,
+        model_name=MODEL_NAME,
+    )
+    return sr.ObservationContext(
+        observer_device_context=sr.ObserverContext(
+            observer_type=sr.CodedConcept.from_code(codes.DEVICE), observer_identifying_attributes=device
+        )
+    )
+
+
+def _comments(
+    readings: Sequence[ImageReading], algorithm: Algorithm, unread: Sequence[str]
+) -> sr.ContainerContentItem:
+    """Write everything that a reader must know besides the findings (TID 1500, rows 12 and 14)."""
+    texts = [f"{algorithm.caution}. {NOTICE}" if algorithm.caution else NOTICE]
+    texts += [
+        f"{_name_of(reading)}: {check.name} ({check.verdict.value}): {check.reason}"
+        for reading in readings
+        for check in reading.checks
+        if check.verdict is not Verdict.PASS
+    ]
+    texts += [f"Not read: {reason}" for reason in unread]
+    container = sr.ContainerContentItem(
+        name=codes.QUALITATIVE_EVALUATIONS,
+        relationship_type=sr.RelationshipTypeValues.CONTAINS,
+        is_content_continuous=False,
+    )
+    container.ContentSequence = sr.ContentSequence([_comment(text) for text in texts])
+    return container
+
+
+def _comment(text: str) -> sr.TextContentItem:
+    name: Code = codes.COMMENT
+    return sr.TextContentItem(name=name, value=text, relationship_type=sr.RelationshipTypeValues.CONTAINS)
+
+
+def _separate(item: Dataset) -> None:
+    """Mark every container SEPARATE: highdicom's CONTINUOUS makes text views drop the concept names."""
+    if item.ValueType == "CONTAINER":
+        item.ContinuityOfContent = "SEPARATE"
+        for child in item.get("ContentSequence", ()):
+            _separate(child)
