@@ -1,0 +1,198 @@
+"""What has arrived over the network, and how it is kept: first the bytes, then the record, then a status."""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Protocol
+
+from mcads_node.errors import InstanceUnreadable, TransientError
+from mcads_node.identifiers import read_identifiers
+from mcads_node.instance import ReceivedInstance, Requestor, is_valid_uid
+from mcads_node.product import IMPLEMENTATION_CLASS_UID, IMPLEMENTATION_VERSION_NAME
+from mcads_node.spool import Spool
+from mcads_node.workitems.records import Receipt
+
+#: C-STORE statuses, PS3.4 table B.2-1 and PS3.7 annex C
+SUCCESS = 0x0000
+INVALID_SOP_INSTANCE = 0x0117
+SOP_CLASS_NOT_SUPPORTED = 0x0122
+OUT_OF_RESOURCES = 0xA700
+DATA_SET_DOES_NOT_MATCH = 0xA900
+CANNOT_UNDERSTAND = 0xC000
+
+#: a peer's text may be of any length; a UID has at most 64
+_LONGEST_SHOWN = 64
+
+
+@dataclass(frozen=True, kw_only=True)
+class Objection:
+    """Why an object cannot be accepted for what its sender says it is. Its bytes are kept all the same."""
+
+    #: C-STORE status
+    status: int
+    #: one sentence for an administrator, without PHI
+    reason: str
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Arrival:
+    """One object as it came by C-STORE."""
+
+    requestor: Requestor
+    #: as the command says; untrusted, may be anything
+    sop_class_uid: str
+    sop_instance_uid: str
+    #: of the presentation context
+    transfer_syntax_uid: str
+    #: preamble, prefix and file meta information
+    meta: bytes
+    #: exactly as the peer encoded it
+    dataset: bytes
+    #: as the data set has it; None where it is absent or cannot be read
+    study_instance_uid: str | None
+    objection: Objection | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class StoreCommand:
+    """What a C-STORE request says besides its data set, as the peer wrote it."""
+
+    requestor: Requestor
+    sop_class_uid: str
+    sop_instance_uid: str
+    #: SOP class and transfer syntax of the presentation context it came in
+    context_sop_class_uid: str
+    transfer_syntax_uid: str
+
+
+def arrival_of(command: StoreCommand, dataset: bytes) -> Arrival:
+    """Look at the identifiers of what has arrived, and at nothing else in it."""
+    study_uid: str | None = None
+    try:
+        found = read_identifiers(dataset, command.transfer_syntax_uid)
+    except InstanceUnreadable as error:
+        objection: Objection | None = Objection(status=CANNOT_UNDERSTAND, reason=str(error))
+    else:
+        study_uid = found.study_instance_uid or None
+        said = (found.sop_class_uid, found.sop_instance_uid, found.study_instance_uid)
+        objection = _objection(command, *said)
+    return Arrival(
+        requestor=command.requestor,
+        sop_class_uid=command.sop_class_uid,
+        sop_instance_uid=command.sop_instance_uid,
+        transfer_syntax_uid=command.transfer_syntax_uid,
+        meta=encode_meta(command),
+        dataset=dataset,
+        study_instance_uid=study_uid,
+        objection=objection,
+    )
+
+
+def _objection(
+    command: StoreCommand, sop_class_uid: str, sop_instance_uid: str, study_uid: str
+) -> Objection | None:
+    if command.sop_class_uid != command.context_sop_class_uid:
+        reason = f"sent {_shown(command.sop_class_uid)} in a context for {command.context_sop_class_uid}"
+        return Objection(status=SOP_CLASS_NOT_SUPPORTED, reason=reason)
+    compared = (
+        ("SOP Class UID (0008,0016)", sop_class_uid, command.sop_class_uid),
+        ("SOP Instance UID (0008,0018)", sop_instance_uid, command.sop_instance_uid),
+    )
+    for name, found, expected in compared:
+        if found != expected:
+            reason = f"{name} of the data set is {_shown(found)}, of the C-STORE command {_shown(expected)}"
+            return Objection(status=DATA_SET_DOES_NOT_MATCH, reason=reason)
+    required = (
+        ("SOP Instance UID (0008,0018)", sop_instance_uid, INVALID_SOP_INSTANCE),
+        ("Study Instance UID (0020,000D)", study_uid, DATA_SET_DOES_NOT_MATCH),
+    )
+    for name, value, status in required:
+        if not is_valid_uid(value):
+            reason = f"{name} {_shown(value)} is not a UID: expected 1 to 64 of 0-9 and ., no leading zeros"
+            return Objection(status=status, reason=reason)
+    return None
+
+
+def _shown(value: str) -> str:
+    return repr(value) if len(value) <= _LONGEST_SHOWN else f"{value[:_LONGEST_SHOWN]!r}… ({len(value)} long)"
+
+
+def encode_meta(command: StoreCommand) -> bytes:
+    """Encode preamble, prefix and file meta information (PS3.10 section 7.1) for the data set of `command`.
+
+    Written by hand: pydicom would refuse or correct the UIDs of a peer that cannot write them.
+    """
+    elements = (
+        (0x0002, b"UI", command.sop_class_uid),
+        (0x0003, b"UI", command.sop_instance_uid),
+        (0x0010, b"UI", command.transfer_syntax_uid),
+        (0x0012, b"UI", IMPLEMENTATION_CLASS_UID),
+        (0x0013, b"SH", IMPLEMENTATION_VERSION_NAME),
+        (0x0016, b"AE", command.requestor.ae_title),
+    )
+    body = struct.pack("<HH2sxxI2s", 0x0002, 0x0001, b"OB", 2, b"\0\1")
+    body += b"".join(_element(number, vr, text) for number, vr, text in elements)
+    length = struct.pack("<HH2sHI", 0x0002, 0x0000, b"UL", 4, len(body))
+    return bytes(128) + b"DICM" + length + body
+
+
+def _element(number: int, vr: bytes, text: str) -> bytes:
+    value = text.encode("ascii", errors="replace")[:0xFFFE]
+    if len(value) % 2:
+        value += b"\0" if vr == b"UI" else b" "
+    return struct.pack("<HH2sH", 0x0002, number, vr, len(value)) + value
+
+
+class Records(Protocol):
+    """What keeping an object needs of the durable state."""
+
+    def record_received(self, instance: ReceivedInstance) -> Receipt:
+        """Commit one row for an instance whose bytes are in the spool."""
+
+    def record_unreadable(self, instance: ReceivedInstance, reason: str) -> Receipt:
+        """Commit one row for bytes in the spool that cannot be taken for an instance."""
+
+
+def keep_in(spool: Spool, records: Records) -> Callable[[Arrival], int]:
+    """Return a function that keeps an arrival durably, and only then gives the C-STORE status to answer.
+
+    Where the record fails, the file stays: whether its row was committed is not known then. A file without
+    a row is found and removed later (`Spool.orphans`).
+    """
+
+    def keep(arrival: Arrival) -> int:
+        try:
+            return _keep(arrival, spool, records)
+        except TransientError:
+            # disk full, database locked or away: the peer may try again
+            return OUT_OF_RESOURCES
+
+    return keep
+
+
+def _keep(arrival: Arrival, spool: Spool, records: Records) -> int:
+    stored = spool.write(arrival.dataset, preface=arrival.meta)
+    received = ReceivedInstance(
+        sop_class_uid=arrival.sop_class_uid,
+        sop_instance_uid=arrival.sop_instance_uid,
+        study_instance_uid=arrival.study_instance_uid or "",
+        transfer_syntax_uid=arrival.transfer_syntax_uid,
+        requestor=arrival.requestor,
+        received_at=datetime.now(UTC),
+        path=stored.path,
+        size=stored.size,
+        digest=stored.digest,
+    )
+    if arrival.objection is None:
+        receipt, status = records.record_received(received), SUCCESS
+    else:
+        receipt = records.record_unreadable(received, arrival.objection.reason)
+        status = arrival.objection.status
+    if receipt is Receipt.DUPLICATE:
+        spool.delete(stored.path)
+    # A conflict, other content under a known UID, is success too: it is on record, kept apart; a PACS that
+    # mended a name sends like that
+    return status

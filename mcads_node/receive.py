@@ -1,0 +1,311 @@
+"""The receiver: Storage SCP and Verification SCP.
+
+A peer's object takes this way: who may send is decided when it asks for the association; the bytes of a
+data set arrive undecoded; `keep` writes them to the spool, commits one row, and returns the C-STORE status;
+only then the peer is answered. What the peer calls its object (its UIDs) is text to be recorded, never a name
+of anything here.
+
+pynetdicom gives up on commands that PS3.7 does not allow: a UID of 65 characters aborts the association, an
+empty one is never answered. The bytes would be lost, and nobody would know. So such UIDs are taken out of the
+command as it arrives and a stand-in is put in their place; the handler gets the peer's own text back.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+import uuid
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from io import BytesIO
+from typing import cast
+from weakref import WeakKeyDictionary, WeakSet
+
+from pydicom.dataelem import DataElement
+from pydicom.dataset import Dataset
+from pydicom.uid import (
+    HTJ2K,
+    JPEG2000,
+    UID,
+    JPEGBaseline8Bit,
+    JPEGExtended12Bit,
+    JPEGLSNearLossless,
+)
+from pynetdicom import evt
+from pynetdicom.ae import ApplicationEntity
+from pynetdicom.association import Association
+from pynetdicom.dimse_messages import C_STORE_RQ, C_STORE_RSP, DIMSEMessage
+from pynetdicom.dimse_primitives import C_STORE
+from pynetdicom.pdu_primitives import A_ASSOCIATE
+from pynetdicom.presentation import PresentationContext, build_context
+
+from mcads_node.admission import UNDECIDED, Admission, Rejection, plain_address
+from mcads_node.arrival import Arrival, StoreCommand, arrival_of
+from mcads_node.association import Timeouts, configure
+from mcads_node.errors import PeerUnreachable
+from mcads_node.identifiers import uid_text
+from mcads_node.instance import Requestor, is_valid_uid
+from mcads_node.listener import MOST_STRANGERS, Connection, Listener, close, is_open
+
+#: SOP classes of radiographs
+STORAGE_CLASSES = {
+    "1.2.840.10008.5.1.4.1.1.1": "Computed Radiography Image Storage",
+    "1.2.840.10008.5.1.4.1.1.1.1": "Digital X-Ray Image Storage - For Presentation",
+    "1.2.840.10008.5.1.4.1.1.1.1.1": "Digital X-Ray Image Storage - For Processing",
+    "1.2.840.10008.5.1.4.1.1.7": "Secondary Capture Image Storage",
+    "1.2.840.10008.5.1.4.1.1.12.2": "X-Ray Radiofluoroscopic Image Storage",
+}
+VERIFICATION = "1.2.840.10008.1.1"
+_LOSSY = frozenset({JPEGBaseline8Bit, JPEGExtended12Bit, JPEGLSNearLossless, JPEG2000, HTJ2K})
+
+_SOP_CLASS_UID = 0x0000_0002
+_SOP_INSTANCE_UID = 0x0000_1000
+
+#: Error Comment (0000,0902) of what we refuse, at most 64 characters
+_COMMENTS = {
+    0x0117: "the SOP Instance UID is not a UID",
+    0x0122: "SOP class differs from that of the presentation context",
+    0xA700: "out of resources, try again later",
+    0xA900: "data set does not match the command",
+    0xC000: "the data set cannot be parsed",
+}
+
+
+@dataclass(frozen=True, kw_only=True)
+class ReceiverSettings:
+    """Where the receiver listens, and what it takes from whom."""
+
+    admission: Admission
+    #: UIDs of all that can be decoded, in any order
+    transfer_syntaxes: tuple[str, ...]
+    #: SOP classes that are taken, with their names
+    storage_classes: Mapping[str, str] = field(default_factory=lambda: STORAGE_CLASSES)
+    #: address to bind
+    host: str = "127.0.0.1"
+    #: 0: any free one, read it back from `StorageScp.port`
+    port: int = 0
+    timeouts: Timeouts = field(default_factory=Timeouts)
+
+
+def by_preference(transfer_syntaxes: tuple[str, ...]) -> list[str]:
+    """Order transfer syntaxes by what we choose where a peer offers several in one context.
+
+    What was not compressed comes first, and lossy last: a peer is not to degrade an original for us.
+    """
+
+    def rank(uid: str) -> tuple[bool, bool, bool]:
+        syntax = UID(uid)
+        return syntax in _LOSSY, syntax.is_compressed, not syntax.is_little_endian or syntax.is_implicit_VR
+
+    return sorted(transfer_syntaxes, key=rank)
+
+
+class StorageScp:
+    """Receives objects and answers C-ECHO.
+
+    Parameters
+    ----------
+    settings
+        Where to listen, and what is taken from whom.
+    keep
+        Keeps an object durably and returns the C-STORE status; called from many threads.
+    on_rejected
+        Told who was refused an association, or a presentation context, and why.
+    is_congested
+        Whether there is no room for more objects: then no association is accepted.
+    """
+
+    def __init__(
+        self,
+        settings: ReceiverSettings,
+        keep: Callable[[Arrival], int],
+        on_rejected: Callable[[Requestor, str], None],
+        is_congested: Callable[[], bool] = lambda: False,
+    ) -> None:
+        self._settings = settings
+        self._keep = keep
+        self._on_rejected = on_rejected
+        self._is_congested = is_congested
+        self._server: Listener | None = None
+        self._stopping = threading.Event()
+        self._lock = threading.Lock()
+        self._admitted: WeakSet[Association] = WeakSet()
+        #: objects received and not yet answered
+        self._unanswered: WeakKeyDictionary[Association, int] = WeakKeyDictionary()
+        #: SOP Class and Instance UID as the peer wrote them, by the stand-in for the latter
+        self._spoken: WeakKeyDictionary[Association, dict[str, tuple[str, str]]] = WeakKeyDictionary()
+
+    @property
+    def port(self) -> int:
+        """The port it listens on."""
+        if self._server is None:
+            raise RuntimeError("the receiver has not been started")
+        return int(self._server.server_address[1])
+
+    def start(self) -> None:
+        """Listen.
+
+        Raises
+        ------
+        PeerUnreachable
+            The address cannot be bound: in use, not ours, or not allowed.
+        """
+        settings = self._settings
+        entity = ApplicationEntity(ae_title=settings.admission.ae_title)
+        configure(entity, settings.timeouts)
+        # our own limit is `Admission`; pynetdicom's counts connections that never asked for anything as well
+        entity.maximum_associations = settings.admission.max_associations + MOST_STRANGERS
+        syntaxes = by_preference(settings.transfer_syntaxes)
+        contexts = [build_context(sop_class, syntaxes) for sop_class in settings.storage_classes]
+        try:
+            self._server = Listener(
+                entity,
+                (settings.host, settings.port),
+                settings.admission.ae_title,
+                [*contexts, build_context(VERIFICATION)],
+                evt_handlers=[
+                    (evt.EVT_REQUESTED, self._on_requested),
+                    (evt.EVT_ACCEPTED, self._on_accepted),
+                    (evt.EVT_DIMSE_RECV, self._on_message_received),
+                    (evt.EVT_DIMSE_SENT, self._on_message_sent),
+                    (evt.EVT_PDU_SENT, self._on_pdu_sent),
+                    (evt.EVT_C_STORE, self._on_store),
+                ],
+                request_handler=Connection,
+            )
+        except OSError as error:
+            place = f"{settings.host} port {settings.port}"
+            raise PeerUnreachable(f"cannot listen on {place}: {error.strerror or error}") from error
+        self._server.listen()
+
+    def stop(self, grace_seconds: float = 10.0) -> None:
+        """Accept no more, finish what is being received, answer it, then close every association.
+
+        Parameters
+        ----------
+        grace_seconds
+            What has not arrived by then is cut off; its sender gets no answer and keeps it.
+        """
+        server, self._server = self._server, None
+        if server is None:
+            return
+        deadline = time.monotonic() + grace_seconds
+        self._stopping.set()
+        server.shutdown()
+        for association in server.active_associations:
+            while self._is_busy(association) and time.monotonic() < deadline:
+                time.sleep(0.01)
+            close(association)
+
+    # events, in the order in which an association has them; those marked DUL come from its reading thread
+
+    def _on_requested(self, event: evt.Event) -> None:
+        association = event.assoc
+        # pynetdicom logs what a handler raises and goes on to accept: so the answer is no until it is yes
+        rejection: Rejection | None = UNDECIDED
+        try:
+            rejection = self._decide(association)
+        finally:
+            if rejection is not None:
+                association.acse.send_reject(rejection.result, rejection.source, rejection.diagnostic)
+                # waits until the rejection is sent: the thread closes the socket when this handler returns
+                association.kill()
+        if rejection is not None:
+            self._on_rejected(_requestor(association), rejection.reason)
+
+    def _decide(self, association: Association) -> Rejection | None:
+        requestor = _requestor(association)
+        congested = self._stopping.is_set() or self._is_congested()
+        with self._lock:
+            count = sum(1 for each in self._admitted if is_open(each))
+            rejection = self._settings.admission.decide(requestor, count, congested)
+            if rejection is None:
+                self._admitted.add(association)
+        return rejection
+
+    def _on_accepted(self, event: evt.Event) -> None:
+        request = cast(A_ASSOCIATE, event.assoc.requestor.primitive)
+        proposed = {each.context_id: each for each in request.presentation_context_definition_list}
+        for refused in event.assoc.rejected_contexts:
+            name = self._settings.storage_classes.get(str(refused.abstract_syntax))
+            if name is not None:
+                offered = ", ".join(proposed[refused.context_id].transfer_syntax)
+                reason = f"{name} offered only in transfer syntaxes that cannot be read here: {offered}"
+                self._on_rejected(_requestor(event.assoc), reason)
+
+    def _on_message_received(self, event: evt.Event) -> None:  # DUL
+        if not isinstance(event.message, C_STORE_RQ):
+            return
+        self._count(event.assoc, +1)
+        context = _context(event.assoc, event.message)
+        if context is None:
+            return
+        command = event.message.command_set
+        spoken = tuple(_raw_uid(command, tag) for tag in (_SOP_CLASS_UID, _SOP_INSTANCE_UID))
+        if spoken[0] != context.abstract_syntax or not is_valid_uid(spoken[1]):
+            stand_in = f"2.25.{uuid.uuid4().int}"
+            command[_SOP_CLASS_UID] = DataElement(_SOP_CLASS_UID, "UI", context.abstract_syntax)
+            command[_SOP_INSTANCE_UID] = DataElement(_SOP_INSTANCE_UID, "UI", stand_in)
+            with self._lock:
+                self._spoken.setdefault(event.assoc, {})[stand_in] = (spoken[0], spoken[1])
+
+    def _on_store(self, event: evt.Event) -> Dataset:
+        request = cast(C_STORE, event.request)
+        instance_uid = str(request.AffectedSOPInstanceUID)
+        with self._lock:
+            odd = self._spoken.get(event.assoc, {}).pop(instance_uid, None)
+        sop_class_uid, sop_instance_uid = odd or (str(request.AffectedSOPClassUID), instance_uid)
+        command = StoreCommand(
+            requestor=_requestor(event.assoc),
+            sop_class_uid=sop_class_uid,
+            sop_instance_uid=sop_instance_uid,
+            context_sop_class_uid=str(event.context.abstract_syntax),
+            transfer_syntax_uid=str(event.context.transfer_syntax),
+        )
+        answer = Dataset()
+        answer.Status = self._keep(arrival_of(command, cast(BytesIO, request.DataSet).getvalue()))
+        if answer.Status in _COMMENTS:
+            answer.ErrorComment = _COMMENTS[answer.Status]
+        if odd is not None:
+            # both are optional in a response, and a stand-in would mean nothing to the peer
+            answer.AffectedSOPClassUID = answer.AffectedSOPInstanceUID = None
+        return answer
+
+    def _on_message_sent(self, event: evt.Event) -> None:
+        if isinstance(event.message, C_STORE_RSP):
+            self._count(event.assoc, -1)
+
+    def _on_pdu_sent(self, event: evt.Event) -> None:  # DUL
+        # a peer with a long list sends its next object at once; when stopping, the gap between two is here
+        if self._stopping.is_set() and not self._is_busy(event.assoc):
+            event.assoc.abort(block=False)
+
+    def _count(self, association: Association, step: int) -> None:
+        with self._lock:
+            self._unanswered[association] = self._unanswered.get(association, 0) + step
+
+    def _is_busy(self, association: Association) -> bool:
+        with self._lock:
+            unanswered = self._unanswered.get(association, 0)
+        return association.is_alive() and (unanswered > 0 or association.dimse.message is not None)
+
+
+def _requestor(association: Association) -> Requestor:
+    request = cast(A_ASSOCIATE, association.requestor.primitive)
+    return Requestor(
+        ae_title=request.calling_ae_title.strip(),
+        address=plain_address(association.requestor.address),
+        called_ae_title=request.called_ae_title.strip(),
+    )
+
+
+def _context(association: Association, message: DIMSEMessage) -> PresentationContext | None:
+    accepted = {context.context_id: context for context in association.accepted_contexts}
+    return accepted.get(message.context_id)
+
+
+def _raw_uid(command: Dataset, tag: int) -> str:
+    # as bytes: pydicom would validate the value, and warn in the peer's words
+    element = command.get_item(tag) if tag in command else None
+    value = b"" if element is None else element.value
+    return uid_text(value or b"")

@@ -1,0 +1,179 @@
+"""An association that the node asks for: what pynetdicom's own lacks to say why one did not come about."""
+
+from __future__ import annotations
+
+import contextlib
+import socket
+import ssl
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import Any, cast
+
+from pynetdicom import evt
+from pynetdicom.ae import ApplicationEntity
+from pynetdicom.association import Association
+from pynetdicom.dimse_messages import C_STORE_RSP
+from pynetdicom.pdu_primitives import A_ASSOCIATE
+from pynetdicom.presentation import PresentationContext
+from pynetdicom.transport import T_CONNECT, AddressInformation, AssociationSocket
+
+from mcads_node.association import MAX_PDU, Timeouts, configure, tune
+from mcads_node.errors import PeerUnreachable
+
+_SOP_CLASS_UID = 0x0000_0002
+_ERROR_COMMENT = 0x0000_0902
+_SOP_INSTANCE_UID = 0x0000_1000
+
+
+@dataclass(frozen=True, kw_only=True)
+class DestinationAddress:
+    """Where a peer listens."""
+
+    ae_title: str
+    host: str
+    port: int
+
+    def __str__(self) -> str:
+        return f"{self.ae_title} at {self.host} port {self.port}"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Caller:
+    """Who we are to a peer, and how long we wait for it."""
+
+    #: our AE title
+    ae_title: str
+    timeouts: Timeouts = field(default_factory=Timeouts)
+
+
+class Heard:
+    """What an association tells besides its own attributes."""
+
+    def __init__(self) -> None:
+        #: when the connection came about, on the monotonic clock; None where it did not
+        self.connected_at: float | None = None
+        #: Error Comment of the last response
+        self.comment = ""
+
+    def on_open(self, event: evt.Event) -> None:
+        """Handle EVT_CONN_OPEN."""
+        self.connected_at = time.monotonic()
+        transport = event.assoc.dul.socket
+        if transport is not None and transport.socket is not None:
+            tune(transport.socket, event.assoc.network_timeout)
+
+    def on_message(self, event: evt.Event) -> None:
+        """Handle EVT_DIMSE_RECV, before pynetdicom looks at the message.
+
+        Text is taken as bytes: pydicom would validate what the peer wrote, and warn of it in its words. The
+        UIDs of a response are optional and known.
+        """
+        if not isinstance(event.message, C_STORE_RSP):
+            return
+        command = event.message.command_set
+        comment = command.get_item(_ERROR_COMMENT) if _ERROR_COMMENT in command else None
+        value = b"" if comment is None else comment.value or b""
+        self.comment = value.decode("ascii", errors="backslashreplace").strip("\0 ")
+        for tag in (_ERROR_COMMENT, _SOP_CLASS_UID, _SOP_INSTANCE_UID):
+            if tag in command:
+                del command[tag]
+
+
+class _Socket(socket.socket):
+    """Remembers why it could not connect."""
+
+    failure: OSError | None = None
+
+    def connect(self, address: Any) -> None:
+        try:
+            super().connect(address)
+        except OSError as error:
+            self.failure = error
+            raise
+
+
+class _Transport(AssociationSocket):
+    """pynetdicom's socket, which logs why a connection failed but tells nobody, and may leave it unclosed."""
+
+    failure: OSError | None = None
+
+    def _create_socket(self, address: AddressInformation) -> socket.socket:
+        return _Socket(fileno=super()._create_socket(address).detach())
+
+    def connect(self, primitive: T_CONNECT) -> None:
+        connection = self.socket
+        super().connect(primitive)
+        if self.socket is None and isinstance(connection, _Socket):
+            self.failure = connection.failure
+            connection.close()
+
+    def _shutdown_socket(self) -> None:
+        connection = self.socket
+        super()._shutdown_socket()
+        # where the peer was quicker, shutdown raises in there and close is passed over
+        if connection is not None:
+            connection.close()
+
+
+class _Entity(ApplicationEntity):
+    def _create_socket(
+        self,
+        assoc: Association,
+        address: AddressInformation,
+        tls_args: tuple[ssl.SSLContext, str] | None,
+    ) -> AssociationSocket:
+        transport = _Transport(assoc, address=address)
+        transport.tls_args = tls_args
+        return transport
+
+
+@contextlib.contextmanager
+def associated(
+    destination: DestinationAddress, contexts: Sequence[PresentationContext], caller: Caller
+) -> Iterator[tuple[Association, Heard]]:
+    """Open an association, which may have no accepted context; release it, or abort it after an exception.
+
+    Raises
+    ------
+    PeerUnreachable
+        With the reason, as far as the peer or the operating system gave one.
+    """
+    heard = Heard()
+    entity = _Entity(ae_title=caller.ae_title)
+    configure(entity, caller.timeouts)
+    try:
+        association = entity.associate(
+            destination.host,
+            destination.port,
+            contexts=list(contexts),
+            ae_title=destination.ae_title,
+            max_pdu=MAX_PDU,
+            evt_handlers=[(evt.EVT_CONN_OPEN, heard.on_open), (evt.EVT_DIMSE_RECV, heard.on_message)],
+        )
+    except OSError as error:
+        raise PeerUnreachable(f"{destination}: {error.strerror or error}") from error
+    no_context_accepted = bool(association.rejected_contexts) and not association.accepted_contexts
+    if not association.is_established and not no_context_accepted:
+        raise PeerUnreachable(f"{destination} {_why_not(association, heard)}")
+    try:
+        yield association, heard
+        association.release()
+    finally:
+        if association.is_established:
+            association.abort()
+
+
+def _why_not(association: Association, heard: Heard) -> str:
+    if association.is_rejected:
+        rejection = cast(A_ASSOCIATE, association.acceptor.primitive)
+        return f"rejected the association: {rejection.result_str}, {rejection.reason_str}"
+    if heard.connected_at is not None:
+        timeout = association.acse_timeout or 0.0
+        if time.monotonic() - heard.connected_at >= timeout:
+            return f"did not answer the association request within {timeout:g} s"
+        return "aborted the association, or closed the connection, instead of answering"
+    transport = association.dul.socket
+    failure = transport.failure if isinstance(transport, _Transport) else None
+    said = "no reason given" if failure is None else failure.strerror or str(failure)
+    return f"cannot be connected to: {said}"

@@ -1,0 +1,139 @@
+import hashlib
+import math
+import uuid
+import warnings
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from safetensors import numpy as safetensors
+from torchxrayvision.models import DenseNet, model_urls
+
+import mcads_node
+from mcads_node import densenet121
+from mcads_node.classifier import Classifier, load_classifier
+from mcads_node.errors import ModelUnusable
+from mcads_node.model_store import ModelStore
+from tests.model_samples import OFFICIAL, UNTRAINED, official_network, shipped_store, small_inputs
+
+
+@pytest.fixture(scope="module")
+def store(tmp_path_factory: pytest.TempPathFactory) -> ModelStore:
+    return shipped_store(tmp_path_factory.mktemp("weights"))
+
+
+@pytest.fixture(scope="module")
+def classifier(store: ModelStore) -> Classifier:
+    return load_classifier(store, UNTRAINED, device="cpu", threads=1)
+
+
+def test_layout_is_that_of_torchxrayvision() -> None:
+    theirs = DenseNet(num_classes=7).state_dict()
+    expected = {k: tuple(v.shape) for k, v in theirs.items() if not k.endswith("num_batches_tracked")}
+    assert densenet121.layout(7) == expected
+
+
+def test_seeded_weights_depend_on_the_seed_and_nothing_else() -> None:
+    np.random.seed(7)
+    first = densenet121.seeded(3, 2)
+    np.random.seed(8)
+    again, other = densenet121.seeded(3, 2), densenet121.seeded(4, 2)
+    assert all(np.array_equal(first[k], again[k]) and first[k].dtype == np.float32 for k in first)
+    assert not np.array_equal(first["classifier.weight"], other["classifier.weight"])
+
+
+def test_logits_equal_torchxrayvisions(classifier: Classifier, store: ModelStore) -> None:
+    network = official_network(store)
+    batch = torch.from_numpy(small_inputs(3))
+    with torch.no_grad():
+        expected = network(batch)
+    _, logits = classifier.forward(batch)
+    assert logits.shape == (3, 18)
+    np.testing.assert_allclose(logits.numpy(), expected.numpy(), rtol=0, atol=1e-5)
+    assert float(expected.std()) > 0.1  # the comparison is of numbers that differ
+
+
+def test_feature_map_is_what_the_head_reads(classifier: Classifier) -> None:
+    feature_map, logits = classifier.forward(torch.from_numpy(small_inputs(2)))
+    assert feature_map.shape == (2, 1024, 7, 7)
+    assert float(feature_map.min()) >= 0.0
+    torch.testing.assert_close(classifier.head(feature_map), logits, rtol=0, atol=0)
+
+
+def test_batch_of_one_equals_batch_of_many(classifier: Classifier) -> None:
+    inputs = small_inputs(4)
+    _, many = classifier.forward(torch.from_numpy(inputs))
+    for i in range(4):
+        _, one = classifier.forward(torch.from_numpy(inputs[i : i + 1]))
+        np.testing.assert_allclose(one[0].numpy(), many[i].numpy(), rtol=0, atol=1e-5)
+
+
+def test_nothing_is_written_to_standard_output(store: ModelStore, capfd: pytest.CaptureFixture[str]) -> None:
+    classifier = load_classifier(store, UNTRAINED)
+    classifier.forward(torch.zeros(1, 1, 224, 224))  # torchxrayvision's own forward prints a warning for this
+    assert capfd.readouterr() == ("", "")
+
+
+def test_importing_torchxrayvision_silences_no_warnings() -> None:
+    with pytest.warns(UserWarning, match="still heard"):
+        warnings.warn("still heard", UserWarning, stacklevel=1)
+    assert not [f for f in warnings.filters if f[0] == "ignore" and f[1] is None and f[2] is Warning]
+
+
+def test_algorithm_names_the_model_in_this_version(classifier: Classifier, store: ModelStore) -> None:
+    algorithm = classifier.algorithm
+    assert algorithm.name == UNTRAINED
+    assert algorithm.version == f"{mcads_node.__version__}+{store.manifest(UNTRAINED).version}"
+    assert algorithm.weights_digest == store.manifest(UNTRAINED).weights.digest
+    assert algorithm.caution == "UNTRAINED MODEL"
+    assert not algorithm.calibrated
+    assert algorithm.labels == tuple(model_urls[OFFICIAL]["labels"])
+    root, _, number = algorithm.device_uid.rpartition(".")
+    assert root == "2.25"
+    assert uuid.UUID(int=int(number)).version == 5
+    assert load_classifier(store, UNTRAINED).algorithm == algorithm
+
+
+def test_another_digest_is_another_device(classifier: Classifier) -> None:
+    network = classifier._network
+    other = Classifier(classifier.manifest, network, torch.device("cpu"), "0" * 64)
+    assert other.algorithm.device_uid != classifier.algorithm.device_uid
+
+
+@pytest.mark.parametrize("device", ["gpu", "meta", "cuda:63"])
+def test_unknown_device_is_refused(store: ModelStore, device: str) -> None:
+    with pytest.raises(ModelUnusable, match="device"):
+        load_classifier(store, UNTRAINED, device=device)
+
+
+def test_threads_are_set(store: ModelStore) -> None:
+    before = torch.get_num_threads()
+    try:
+        load_classifier(store, UNTRAINED, device="cpu", threads=1)
+        assert torch.get_num_threads() == 1
+    finally:
+        torch.set_num_threads(before)
+
+
+def test_weights_of_another_network_are_refused(tmp_path: Path) -> None:
+    store = shipped_store(tmp_path)
+    folder = tmp_path / OFFICIAL
+    folder.mkdir()
+    data = safetensors.save(densenet121.seeded(1, 3))
+    (folder / "weights.safetensors").write_bytes(data)
+    digest = hashlib.sha256(data).hexdigest()
+    (folder / "weights.lock").write_text(f'{{"digest": "{digest}"}}')
+    with pytest.raises(ModelUnusable, match="do not fit a densenet121"):
+        load_classifier(store, OFFICIAL)
+
+
+def test_manifest_of_the_official_model_is_torchxrayvisions_table(store: ModelStore) -> None:
+    table, manifest = model_urls[OFFICIAL], store.manifest(OFFICIAL)
+    assert manifest.source.kind == "download"
+    assert manifest.source.torchxrayvision == OFFICIAL
+    assert manifest.source.url == table["weights_url"]
+    assert list(manifest.operating_points) == table["op_threshs"]
+    assert [output.label for output in manifest.outputs] == table["labels"]
+    assert manifest.input.size == table["input_resolution"]
+    assert not any(math.isnan(point) for point in manifest.operating_points)

@@ -1,0 +1,147 @@
+from collections.abc import Iterator
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+from numpy.typing import NDArray
+
+from mcads_node.classifier import Classifier, Inference, load_classifier
+from mcads_node.errors import ModelUnusable
+from mcads_node.explain import explain, grad_cam
+from mcads_node.finding import Presence
+from mcads_node.infer import infer
+from mcads_node.instance import InputCheck, Verdict
+from mcads_node.model_store import ModelStore
+from tests.model_samples import GEOMETRY, UNTRAINED, official_network, shipped_store, small_inputs
+
+
+@pytest.fixture(scope="module")
+def store(tmp_path_factory: pytest.TempPathFactory) -> ModelStore:
+    return shipped_store(tmp_path_factory.mktemp("weights"))
+
+
+@pytest.fixture(scope="module")
+def classifier(store: ModelStore) -> Iterator[Classifier]:
+    yield load_classifier(store, UNTRAINED, device="cpu", threads=1)
+
+
+@pytest.fixture(scope="module")
+def inference(classifier: Classifier) -> Inference:
+    return infer(classifier, small_inputs(1)[0, 0], {}, ())
+
+
+def textbook(network: torch.nn.Module, picture: NDArray[np.float32], output: int) -> NDArray[np.float32]:
+    """Grad-CAM by a hook on torchxrayvision's own network and a backward pass through all of it."""
+    kept: list[torch.Tensor] = []
+
+    def keep(_module: object, _inputs: object, features: torch.Tensor) -> None:
+        features.retain_grad()
+        kept.append(features)
+
+    features = network.get_submodule("features")
+    hook = features.register_forward_hook(keep)
+    try:
+        network.zero_grad()
+        network(torch.from_numpy(picture[None, None]).requires_grad_())[0, output].backward()
+    finally:
+        hook.remove()
+    gradient = kept[0].grad
+    assert gradient is not None
+    weights = gradient.mean(dim=(2, 3), keepdim=True)
+    cam = (weights * kept[0].detach()).sum(dim=1)[0].clamp(min=0).numpy()
+    return np.asarray(cam / cam.max() if cam.max() > 0 else cam, dtype=np.float32)
+
+
+def test_maps_equal_a_textbook_grad_cam(classifier: Classifier, store: ModelStore) -> None:
+    network = official_network(store)
+    outputs = (8, 9, 17)
+    seen = 0.0
+    for picture in small_inputs(2)[:, 0]:
+        inference = infer(classifier, picture, {}, ())
+        heatmaps = grad_cam(classifier, inference, [inference.findings[i] for i in outputs], GEOMETRY)
+        for output, heatmap in zip(outputs, heatmaps, strict=True):
+            expected = textbook(network, picture, output)
+            np.testing.assert_allclose(heatmap.activation, expected, rtol=0, atol=1e-5)
+            seen += float(expected.std())
+    assert seen > 0.5  # the maps compared are not flat
+
+
+def test_maps_are_normalised_and_in_order(classifier: Classifier, inference: Inference) -> None:
+    backwards = inference.findings[::-1]
+    heatmaps = grad_cam(classifier, inference, backwards, GEOMETRY)
+    assert [h.finding for h in heatmaps] == list(backwards)
+    for heatmap in heatmaps:
+        assert heatmap.activation.shape == (7, 7)
+        assert heatmap.activation.dtype == np.float32
+        assert heatmap.method == "grad-cam"
+        assert heatmap.geometry is GEOMETRY
+        assert heatmap.activation.min() >= 0.0
+        assert heatmap.activation.max() in (0.0, 1.0)
+        assert heatmap.positive == (heatmap.finding.presence is Presence.PRESENT)
+
+
+def test_all_maps_at_once_are_the_maps_one_by_one(classifier: Classifier, inference: Inference) -> None:
+    together = grad_cam(classifier, inference, inference.findings, GEOMETRY)
+    for finding, heatmap in zip(inference.findings, together, strict=True):
+        (alone,) = grad_cam(classifier, inference, [finding], GEOMETRY)
+        np.testing.assert_allclose(alone.activation, heatmap.activation, rtol=0, atol=1e-6)
+
+
+def test_a_map_that_nothing_speaks_for_stays_zero(classifier: Classifier, inference: Inference) -> None:
+    silent = replace(inference, feature_map=torch.zeros_like(inference.feature_map))
+    for heatmap in grad_cam(classifier, silent, inference.findings, GEOMETRY):
+        assert not heatmap.activation.any()
+
+
+def test_a_feature_map_that_is_not_finite_is_an_error(classifier: Classifier, inference: Inference) -> None:
+    broken = replace(inference, feature_map=torch.full_like(inference.feature_map, float("nan")))
+    with pytest.raises(ModelUnusable, match="finite"):
+        grad_cam(classifier, broken, inference.findings, GEOMETRY)
+
+
+def test_present_findings_are_explained(classifier: Classifier) -> None:
+    picture = small_inputs(1)[0, 0]
+    thresholds = dict.fromkeys(classifier.algorithm.labels, 1.0) | {"Mass": 0.0, "Edema": 0.0}
+    inference = infer(classifier, picture, thresholds, ())
+    heatmaps = explain(classifier, inference, GEOMETRY, top_finding=True)
+    assert [(h.finding.label, h.positive) for h in heatmaps] == [("Edema", True), ("Mass", True)]
+
+
+def test_top_finding_is_shown_only_on_request_and_says_so(classifier: Classifier) -> None:
+    picture = small_inputs(1)[0, 0]
+    thresholds = dict.fromkeys(classifier.algorithm.labels, 1.0)
+    inference = infer(classifier, picture, thresholds, ())
+    assert explain(classifier, inference, GEOMETRY) == ()
+    (heatmap,) = explain(classifier, inference, GEOMETRY, top_finding=True)
+    assert heatmap.finding.score == max(f.score for f in inference.findings)
+    assert not heatmap.positive
+
+
+def test_the_top_finding_is_the_one_nearest_to_its_threshold(classifier: Classifier) -> None:
+    picture = small_inputs(1)[0, 0]
+    scores = {f.label: f.score for f in infer(classifier, picture, {}, ()).findings}
+    lowest = min(scores, key=lambda label: scores[label])
+    thresholds = dict.fromkeys(scores, 1.0) | {lowest: min(1.0, scores[lowest] + 0.001)}
+    inference = infer(classifier, picture, thresholds, ())
+    (heatmap,) = explain(classifier, inference, GEOMETRY, top_finding=True)
+    assert heatmap.finding.label == lowest
+
+
+def test_undetermined_findings_are_not_shown_as_positive(classifier: Classifier) -> None:
+    check = InputCheck(name="view", verdict=Verdict.UNDETERMINED, reason="a lateral view")
+    everything = dict.fromkeys(classifier.algorithm.labels, 0.0)
+    inference = infer(classifier, small_inputs(1)[0, 0], everything, (check,))
+    assert explain(classifier, inference, GEOMETRY) == ()
+    (heatmap,) = explain(classifier, inference, GEOMETRY, top_finding=True)
+    assert not heatmap.positive
+
+
+def test_explaining_leaves_no_hook_and_no_graph(classifier: Classifier, inference: Inference) -> None:
+    grad_cam(classifier, inference, inference.findings, GEOMETRY)
+    assert not inference.feature_map.requires_grad
+    for part in (classifier._network.features, classifier._network.classifier):
+        for module in part.modules():
+            assert not module._forward_hooks
+            assert not module._backward_hooks
+        assert all(parameter.grad is None for parameter in part.parameters())
