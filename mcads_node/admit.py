@@ -80,8 +80,7 @@ def _text(header: Dataset, keyword: str) -> str:
 
 
 def _own_output(header: Dataset) -> Declined | None:
-    made_here = _text(header, "Manufacturer") == product.MANUFACTURER
-    if made_here and _text(header, "ManufacturerModelName") == product.MODEL_NAME:
+    if product.own_output(header):
         return Declined(reason="it is a result of this product coming back (Manufacturer (0008,0070))")
     return None
 

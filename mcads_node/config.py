@@ -63,8 +63,8 @@ class NodeSection(_Section):
     @field_validator("database")
     @classmethod
     def _known_database(cls, value: str | None) -> str | None:
-        if value is not None and not value.startswith(("sqlite:///", "postgresql+psycopg://")):
-            raise ValueError("expected null (SQLite in data_dir), sqlite:///… or postgresql+psycopg://…")
+        if value is not None and not value.startswith("postgresql+psycopg://"):
+            raise ValueError("expected null (SQLite in data_dir) or postgresql+psycopg://…")
         return value
 
 

@@ -54,6 +54,10 @@ class ConfigError(NodeError):
         self.problems = tuple(problems)
         super().__init__("\n".join(str(problem) for problem in problems))
 
+    def __reduce__(self) -> tuple[type[ConfigError], tuple[list[Problem]]]:
+        """Cross the boundary of a process whole."""
+        return type(self), (list(self.problems),)
+
 
 class TransientError(NodeError):
     """May succeed later."""

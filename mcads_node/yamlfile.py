@@ -27,7 +27,7 @@ class _Loader(yaml.SafeLoader):
 
     def compose_node(self, parent: yaml.Node | None, index: int) -> yaml.Node | None:
         if self.check_event(yaml.AliasEvent):
-            event = self.peek_event()
+            event = self.peek_event()  # type: ignore[no-untyped-call]
             message = "aliases (*name) are not read; write the value out"
             raise yaml.composer.ComposerError(None, None, message, event.start_mark)
         return super().compose_node(parent, index)
@@ -185,3 +185,8 @@ def _message(detail: Any) -> str:
     if isinstance(found, str | int | float | bool) or found is None:
         return f"{text[0].lower()}{text[1:]}; found {found!r}" if kind != "value_error" else text
     return f"{text[0].lower()}{text[1:]}"
+
+
+def write_yaml(path: Path, document: Any) -> None:
+    """Write plain values as YAML, keys in their order."""
+    path.write_text(yaml.safe_dump(document, sort_keys=False, allow_unicode=True), encoding="utf-8")

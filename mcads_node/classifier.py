@@ -1,0 +1,196 @@
+"""A model's folder becomes a warm, verified classifier. Home of torch and torchxrayvision.
+
+torchxrayvision gives the network's architecture. Its downloads, its pickles and its warnings on standard
+output are not used: the weights come from the `ModelStore`, verified.
+"""
+
+from __future__ import annotations
+
+import uuid
+import warnings
+from dataclasses import dataclass
+from typing import Protocol
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load as load_safetensors
+from torch import Tensor, nn
+from torch.nn import functional
+
+from mcads_node import __version__
+from mcads_node.errors import ModelUnusable
+from mcads_node.finding import Algorithm, Finding
+from mcads_node.manifest import Manifest
+from mcads_node.model_store import ModelStore
+
+with warnings.catch_warnings():
+    # importing torchxrayvision silences every warning of the process; here that ends with this block
+    warnings.simplefilter("ignore")
+    from torchxrayvision.models import DenseNet
+
+#: names the Device UIDs of models; never changed, or the same model would be another device
+_NAMESPACE = uuid.UUID("6f1d9a52-7c0e-5b7e-9a53-2d3c5ad0a1f4")
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Inference:
+    """What one run of the network on one radiograph gave: infer makes it, explain uses it."""
+
+    #: one per label of the model, in its order
+    findings: tuple[Finding, ...]
+    #: float32, 1 × K × h × w, on the classifier's device: kept so that explaining needs no second run
+    feature_map: Tensor
+
+
+class _Network(Protocol):
+    """What is used of torchxrayvision's DenseNet."""
+
+    features: nn.Module
+    classifier: nn.Module
+
+
+class Classifier:
+    """One model, loaded and ready; made by `load_classifier`.
+
+    Parameters
+    ----------
+    manifest
+        Of the model.
+    network
+        In evaluation mode, on `device`.
+    device
+        Where it computes.
+    weights_digest
+        SHA-256 of its weights, hex.
+    """
+
+    def __init__(
+        self, manifest: Manifest, network: _Network, device: torch.device, weights_digest: str
+    ) -> None:
+        self.manifest = manifest
+        self.device = device
+        self.algorithm = _algorithm(manifest, weights_digest)
+        self._network = network
+        #: one per output, NaN where the output is not used
+        self.operating_points = torch.tensor(manifest.operating_points, dtype=torch.float32, device=device)
+
+    @property
+    def input_size(self) -> int:
+        """Side of the square the network sees, in pixels."""
+        return self.manifest.input.size
+
+    def forward(self, batch: Tensor) -> tuple[Tensor, Tensor]:
+        """Run the network once, without a graph.
+
+        Parameters
+        ----------
+        batch
+            float32, N × 1 × S × S, in the manifest's range (−1024…1024).
+
+        Returns
+        -------
+        feature_map : torch.Tensor
+            float32, N × K × h × w, ≥ 0: the last convolutional map after its ReLU, just what `head` reads.
+        logits : torch.Tensor
+            float32, N × outputs, before the sigmoid.
+
+        Raises
+        ------
+        ModelUnusable
+            The device failed, or has not enough memory.
+        """
+        try:
+            with torch.no_grad():
+                feature_map = functional.relu(self._network.features(batch.to(self.device)))
+                return feature_map, self.head(feature_map)
+        except RuntimeError as error:
+            raise ModelUnusable(f"model {self.manifest.name}: {self.device} failed: {error}") from error
+
+    def head(self, feature_map: Tensor) -> Tensor:
+        """Logits of a feature map: global average pooling and the linear layer; differentiable.
+
+        Parameters
+        ----------
+        feature_map
+            float32, N × K × h × w, as `forward` gives it.
+
+        Returns
+        -------
+        torch.Tensor
+            float32, N × outputs.
+        """
+        logits: Tensor = self._network.classifier(feature_map.mean(dim=(2, 3)))
+        return logits
+
+
+def load_classifier(
+    store: ModelStore, name: str, device: str = "auto", threads: int | None = None
+) -> Classifier:
+    """Load model `name`, verify its weights, and run it once so that its first radiograph is not slower.
+
+    Parameters
+    ----------
+    store
+        Where the models are.
+    name
+        Name of the model.
+    device
+        ``auto`` (CUDA where there is one), ``cpu``, ``cuda`` or ``cuda:N``.
+    threads
+        Threads of one run on the CPU, for the whole process; None: torch's own choice.
+
+    Raises
+    ------
+    ModelUnusable
+        The weights are absent, not the pinned ones, or do not fit the network; or there is no such device.
+    ConfigError
+        The manifest is not as it should be.
+    """
+    manifest = store.manifest(name)
+    weights = store.read(name)
+    where = _device(device)
+    if threads is not None:
+        torch.set_num_threads(threads)
+    network = DenseNet(num_classes=len(manifest.outputs), weights=None)
+    try:
+        # no state of num_batches_tracked: a plain dictionary has no version, so torch fills it in
+        network.load_state_dict(load_safetensors(weights.data))
+    except (SafetensorError, RuntimeError) as error:
+        raise ModelUnusable(
+            f"model {name}: its weights do not fit a {manifest.architecture}: {error}"
+        ) from error
+    network.requires_grad_(False).eval().to(where)
+    network.to(memory_format=torch.channels_last)
+    classifier = Classifier(manifest, network, where, weights.digest)
+    classifier.forward(torch.zeros(1, 1, classifier.input_size, classifier.input_size))
+    return classifier
+
+
+def _device(wanted: str) -> torch.device:
+    if wanted == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    try:
+        device = torch.device(wanted)
+    except RuntimeError as error:
+        raise ModelUnusable(f"device: expected auto, cpu, cuda or cuda:N, found {wanted!r}") from error
+    if device.type not in ("cpu", "cuda"):
+        raise ModelUnusable(f"device: expected auto, cpu, cuda or cuda:N, found {wanted!r}")
+    if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
+        raise ModelUnusable(
+            f"device: {wanted} is wanted, and there are {torch.cuda.device_count()} CUDA devices here"
+        )
+    return device
+
+
+def _algorithm(manifest: Manifest, weights_digest: str) -> Algorithm:
+    version = f"{__version__}+{manifest.version}"
+    device = uuid.uuid5(_NAMESPACE, f"{manifest.name}\n{version}\n{weights_digest}")
+    return Algorithm(
+        name=manifest.name,
+        version=version,
+        weights_digest=weights_digest,
+        # PS3.5 B.2: a UUID as a decimal number under 2.25
+        device_uid=f"2.25.{device.int}",
+        labels=manifest.labels,
+        caution=manifest.caution,
+    )

@@ -1,0 +1,279 @@
+"""The verbs: each parses its arguments, calls one function, and prints what came of it.
+
+Heavy libraries are imported by the verbs that need them, so that ``--help`` and ``show`` answer at once, and
+the process that receives never loads torch.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console
+
+from mcads_node import __version__
+from mcads_node.errors import NodeError
+from mcads_node.logs import configure_logs
+
+app = typer.Typer(
+    name="mcads-node",
+    help="A DICOM node that reads chest radiographs and reports to the PACS.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+models_app = typer.Typer(help="The models: list, fetch and verify them.", no_args_is_help=True)
+app.add_typer(models_app, name="models")
+
+out = Console()
+err = Console(stderr=True)
+
+ConfigOption = Annotated[
+    Path,
+    typer.Option("--config", "-c", envvar="MCADS_CONFIG", help="The node's YAML file.", show_default=True),
+]
+JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON for a script instead of a table.")]
+DEFAULT_CONFIG = Path("/etc/mcads-node/node.yaml")
+
+
+def main() -> None:
+    """Run a verb; an error that was foreseen is told in one line, with its exit code."""
+    try:
+        app()
+    except NodeError as error:
+        err.print(f"mcads-node: {error}", style="red", highlight=False, markup=False, soft_wrap=True)
+        sys.exit(error.exit_code)
+
+
+def _print_json(value: Any) -> None:
+    print(json.dumps(value, indent=2, ensure_ascii=False, default=str))  # noqa: T201 - the verb's own output
+
+
+@app.callback(invoke_without_command=True)
+def _version(
+    version: Annotated[bool, typer.Option("--version", help="Print the version and exit.")] = False,
+) -> None:
+    if version:
+        out.print(f"mcads-node {__version__}", highlight=False)
+        raise typer.Exit
+
+
+@app.command()
+def serve(
+    config: ConfigOption = DEFAULT_CONFIG,
+    verbose: Annotated[bool, typer.Option("--verbose", "-v", help="Log more.")] = False,
+) -> None:
+    """Run the node until it is told to stop (SIGTERM or Ctrl-C; SIGHUP reads the routes again).
+
+    Example: mcads-node serve --config /etc/mcads-node/node.yaml
+    """
+    from mcads_node.service import serve as run
+
+    configure_logs(verbose=verbose)
+    run(config)
+
+
+@app.command()
+def demo(
+    files: Annotated[
+        list[Path] | None, typer.Argument(help="Radiographs; none: a synthetic phantom.")
+    ] = None,
+    folder: Annotated[Path, typer.Option("--out", help="Where everything is put.")] = Path("mcads-demo"),
+) -> None:
+    """Show the node at work: a node and a small PACS on this machine, real DICOM associations.
+
+    Example: mcads-node demo chest.dcm
+    """
+    from mcads_node.demo import run_demo
+    from mcads_node.tables import show_demo
+
+    configure_logs()
+    show_demo(out, run_demo(files or [], folder, out))
+
+
+@app.command()
+def analyse(
+    files: Annotated[list[Path], typer.Argument(help="DICOM files, or folders of them.")],
+    folder: Annotated[Path, typer.Option("--out", help="Where the results are put.")],
+    model: Annotated[str, typer.Option(help="The model that reads.")] = "densenet121-res224-all",
+    data_dir: Annotated[
+        Path, typer.Option(help="Folder of the node's data, where the models' weights are.")
+    ] = Path("/var/lib/mcads-node"),
+    routes: Annotated[
+        Path | None, typer.Option(help="Routes to follow; none: those that are shipped.")
+    ] = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Analyse files without a network, and write SR, summary page and heatmaps.
+
+    Exits with 65 if nothing could be analysed.
+
+    Example: mcads-node analyse study/ --out results/
+    """
+    from mcads_node.offline import analyse_paths
+    from mcads_node.tables import files_progress, offline_json, show_offline
+
+    configure_logs()
+    found, run = analyse_paths(files, folder, data_dir, model, routes)
+    with files_progress(err, len(found)) as progress:
+        result = run(progress)
+    if as_json:
+        _print_json(offline_json(result))
+    else:
+        show_offline(out, result, folder)
+    if not any(outcome.reason is None for outcome in result.files):
+        raise typer.Exit(65)
+
+
+@app.command()
+def check(config: ConfigOption = DEFAULT_CONFIG, as_json: JsonOption = False) -> None:
+    """Check configuration, model, database, disk, and every destination (C-ECHO); exits with 1 if one fails.
+
+    Example: mcads-node check
+    """
+    from mcads_node.readiness import run_checks
+    from mcads_node.tables import show_checks
+
+    configure_logs()
+    results = run_checks(config)
+    if as_json:
+        _print_json([vars(result) for result in results])
+    else:
+        show_checks(out, results)
+    if not all(result.ok for result in results):
+        raise typer.Exit(1)
+
+
+@app.command()
+def echo(destination: str, config: ConfigOption = DEFAULT_CONFIG) -> None:
+    """Send a C-ECHO to one destination.
+
+    Example: mcads-node echo pacs
+    """
+    from mcads_node.readiness import echo_destination
+
+    configure_logs()
+    result = echo_destination(config, destination)
+    out.print(result.text, style=None if result.ok else "red", highlight=False)
+    if not result.ok:
+        raise typer.Exit(75)
+
+
+@app.command()
+def studies(
+    config: ConfigOption = DEFAULT_CONFIG,
+    limit: Annotated[int, typer.Option(min=1, help="How many, newest first.")] = 50,
+    as_json: JsonOption = False,
+) -> None:
+    """List the studies that were received, newest first, and how far each has come.
+
+    Example: mcads-node studies --limit 10
+    """
+    from mcads_node.overview import list_studies
+    from mcads_node.tables import show_studies
+
+    configure_logs()
+    found = list_studies(config, limit)
+    if as_json:
+        _print_json(found)
+    else:
+        show_studies(out, found)
+
+
+@app.command()
+def show(
+    study: Annotated[str, typer.Argument(help="Study Instance UID, or the node's number of the study.")],
+    config: ConfigOption = DEFAULT_CONFIG,
+    as_json: JsonOption = False,
+) -> None:
+    """Show one study: its images, findings, results, deliveries, and everything that happened to it.
+
+    Example: mcads-node show 17
+    """
+    from mcads_node.overview import describe_study
+    from mcads_node.tables import show_study
+
+    configure_logs()
+    found = describe_study(config, study)
+    if as_json:
+        _print_json(found)
+    else:
+        show_study(out, found)
+
+
+@app.command()
+def retry(
+    study: Annotated[str, typer.Argument(help="Study Instance UID, or the node's number of the study.")],
+    config: ConfigOption = DEFAULT_CONFIG,
+) -> None:
+    """Try again what of a study was quarantined or refused.
+
+    Example: mcads-node retry 17
+    """
+    from mcads_node.overview import retry_study
+
+    configure_logs()
+    retried = retry_study(config, study)
+    text = f"scheduled again: {retried.workitems} piece(s) of work, {retried.deliveries} deliveries"
+    out.print(text, highlight=False)
+
+
+DataDirOption = Annotated[
+    Path, typer.Option(help="Folder of the node's data; its sub-folder models/ holds the weights.")
+]
+DEFAULT_DATA_DIR = Path("/var/lib/mcads-node")
+
+
+@models_app.command("list")
+def models_list(data_dir: DataDirOption = DEFAULT_DATA_DIR, as_json: JsonOption = False) -> None:
+    """List the models and whether their weights are here.
+
+    Example: mcads-node models list
+    """
+    from mcads_node.overview import list_models
+    from mcads_node.tables import show_models
+
+    found = list_models(data_dir)
+    if as_json:
+        _print_json(found)
+    else:
+        show_models(out, found)
+
+
+@models_app.command("fetch")
+def models_fetch(
+    name: str,
+    data_dir: DataDirOption = DEFAULT_DATA_DIR,
+    file: Annotated[
+        Path | None,
+        typer.Option(help="The official file, brought here in another way: nothing is downloaded."),
+    ] = None,
+) -> None:
+    """Download a model's official weights, convert them to safetensors, and record their digest.
+
+    An interrupted download goes on where it stopped.
+
+    Example: mcads-node models fetch densenet121-res224-all
+    """
+    from mcads_node.overview import store_at
+    from mcads_node.tables import download_progress
+
+    store = store_at(data_dir)
+    with download_progress(err, name) as progress:
+        path = store.fetch(name, progress, file)
+    out.print(f"{name}: weights are in {path}, SHA-256 {store.verify(name)}", highlight=False, soft_wrap=True)
+
+
+@models_app.command("verify")
+def models_verify(name: str, data_dir: DataDirOption = DEFAULT_DATA_DIR) -> None:
+    """Check a model's weights against their digest; exits with 69 if they are not the ones.
+
+    Example: mcads-node models verify densenet121-res224-all
+    """
+    from mcads_node.overview import store_at
+
+    digest = store_at(data_dir).verify(name)
+    out.print(f"{name}: weights are the pinned ones, SHA-256 {digest}", highlight=False)

@@ -1,0 +1,202 @@
+"""Where analyses run: worker processes on this machine, each with a warm model.
+
+A worker is a fresh interpreter (spawned) without database and network. It has a memory limit and a hard time
+limit; one that dies, hangs or runs out of memory costs its own piece of work one attempt and is replaced, and
+nothing else is disturbed. For that each worker has a pipe and a thread of its own: pools whose workers share
+a pipe stand still for good when one is killed while it reads or writes (docs/decisions/0001). torch, highdicom
+and the decoders are imported in the workers only, so that the receiving process stays small.
+"""
+
+from __future__ import annotations
+
+import importlib
+import multiprocessing
+import queue
+import signal
+import threading
+import time
+from concurrent.futures import Future
+from dataclasses import dataclass, field
+from multiprocessing.connection import Connection
+from multiprocessing.context import SpawnProcess
+from typing import Any
+
+from mcads_node.errors import NodeError, TransientError
+from mcads_node.instance import Declined
+from mcads_node.result import ResultObject
+from mcads_node.task import Analysis, AnalysisRequest, ReportRequest, WorkerSettings
+
+#: how long a worker that has closed its pipe may take to be gone
+_EXIT_SECONDS = 10.0
+
+
+class WorkerLost(TransientError):
+    """The process that did the work died, hung or ran out of memory; the work may have been the reason."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Task:
+    #: function of :mod:`mcads_node.worker`
+    entry: str
+    arguments: tuple[Any, ...] = ()
+    future: Future[Any] = field(default_factory=Future)
+
+
+class Compute:
+    """A pool of warm workers.
+
+    Parameters
+    ----------
+    settings
+        The same for all workers.
+    workers
+        How many processes.
+    timeout_seconds
+        A piece of work that takes longer is ended with its worker.
+    """
+
+    def __init__(self, settings: WorkerSettings, workers: int, timeout_seconds: float) -> None:
+        self.workers = workers
+        self._tasks: queue.SimpleQueue[_Task | None] = queue.SimpleQueue()
+        self._slots = [_Slot(settings, timeout_seconds, self._tasks) for _ in range(workers)]
+
+    def start(self) -> None:
+        """Start all workers, and let each load the model.
+
+        Raises
+        ------
+        NodeError
+            The model cannot be loaded, or a worker does not live long enough to say so.
+        """
+        for slot in self._slots:
+            slot.start()
+        for slot in self._slots:
+            slot.ready.result()
+
+    def analyse(self, request: AnalysisRequest) -> Future[Analysis | Declined]:
+        """Submit one image; the future ends in a result, or in the NodeError that the work ended in."""
+        return self._submit(_Task(entry="analyse", arguments=(request,)))
+
+    def compose(self, request: ReportRequest) -> Future[tuple[ResultObject, ...]]:
+        """Submit one study's report; the future ends as that of :meth:`analyse`."""
+        return self._submit(_Task(entry="compose", arguments=(request,)))
+
+    def _submit(self, task: _Task) -> Future[Any]:
+        self._tasks.put(task)
+        return task.future
+
+    def stop(self, grace_seconds: float) -> None:
+        """Let the workers finish what they do for so long, then end them; what waits is not begun."""
+        deadline = time.monotonic() + grace_seconds
+        while True:
+            try:
+                waiting = self._tasks.get_nowait()
+            except queue.Empty:
+                break
+            if waiting is not None:
+                waiting.future.cancel()
+        for _ in self._slots:
+            self._tasks.put(None)
+        for slot in self._slots:
+            slot.join(max(0.0, deadline - time.monotonic()))
+        for slot in self._slots:
+            slot.end()
+
+
+class _Slot(threading.Thread):
+    """One worker at a time, and the thread that speaks with it."""
+
+    def __init__(
+        self, settings: WorkerSettings, timeout_seconds: float, tasks: queue.SimpleQueue[_Task | None]
+    ) -> None:
+        super().__init__(name="compute", daemon=True)
+        self.ready: Future[None] = Future()
+        self._settings = settings
+        self._timeout = timeout_seconds
+        self._tasks = tasks
+        self._worker: _Worker | None = None
+
+    def run(self) -> None:
+        self._perform(_Task(entry="load", future=self.ready))
+        while (task := self._tasks.get()) is not None:
+            if task.future.set_running_or_notify_cancel():
+                self._perform(task)
+        self.end()
+
+    def end(self) -> None:
+        worker = self._worker
+        if worker is not None:
+            worker.end()
+
+    def _perform(self, task: _Task) -> None:
+        # one that died while it had nothing to do is no fault of the next work
+        if self._worker is None or not self._worker.is_alive():
+            self._worker = _Worker(self._settings)
+        try:
+            task.future.set_result(self._worker.perform(task, self._timeout))
+        except WorkerLost as error:
+            self._worker = None
+            task.future.set_exception(error)
+        except NodeError as error:
+            task.future.set_exception(error)
+
+
+class _Worker:
+    """One process."""
+
+    def __init__(self, settings: WorkerSettings) -> None:
+        context = multiprocessing.get_context("spawn")
+        self._pipe, theirs = context.Pipe()
+        self._process: SpawnProcess = context.Process(target=_in_worker, args=(theirs, settings), daemon=True)
+        self._process.start()
+        # the last open end of theirs is now the worker's: when it dies, we read the end of the pipe
+        theirs.close()
+        self._lock = threading.Lock()
+        self._overdue = False
+
+    def is_alive(self) -> bool:
+        return self._process.is_alive()
+
+    def end(self) -> None:
+        self._process.kill()
+
+    def perform(self, task: _Task, timeout: float) -> Any:
+        """Have `task` done; raises what the work raised, or WorkerLost."""
+        # also guards the sending: a worker that does not read would block it
+        timer = threading.Timer(timeout, self._expire)
+        timer.daemon = True
+        timer.start()
+        try:
+            self._pipe.send((task.entry, task.arguments))
+            kind, value = self._pipe.recv()
+        except (EOFError, OSError) as error:
+            self._process.join(_EXIT_SECONDS)
+            raise WorkerLost(self._manner_of_death()) from error
+        finally:
+            timer.cancel()
+        with self._lock:
+            if self._overdue:
+                raise WorkerLost(self._manner_of_death())
+        if kind == "done":
+            return value
+        if kind == "raised":
+            raise value
+        raise WorkerLost(f"the work failed with an unforeseen {value}")
+
+    def _expire(self) -> None:
+        with self._lock:
+            self._overdue = True
+            self._process.kill()
+
+    def _manner_of_death(self) -> str:
+        if self._overdue:
+            return "it took longer than analysis.timeout_seconds, and its worker was ended"
+        code = self._process.exitcode
+        if code is None:
+            return "its worker does not answer any more"
+        return f"its worker died ({signal.Signals(-code).name if code < 0 else f'exit code {code}'})"
+
+
+def _in_worker(pipe: Connection, settings: WorkerSettings) -> None:
+    # only here is the module imported that brings torch
+    importlib.import_module("mcads_node.worker").serve(pipe, settings)

@@ -1,0 +1,348 @@
+"""The demo: a node and a small PACS on this machine, real associations, results read back."""
+
+from __future__ import annotations
+
+import os
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+from pydicom import dcmread, dcmwrite
+from pydicom.dataset import Dataset
+from pydicom.uid import Comprehensive3DSRStorage, SecondaryCaptureImageStorage
+from rich.console import Console
+
+from mcads_node import phantom
+from mcads_node.admission import Admission, AllowedRequestor
+from mcads_node.arrival import Arrival
+from mcads_node.errors import InstanceUnreadable, NodeError, TransientError
+from mcads_node.finding import Finding
+from mcads_node.instance import View, is_valid_uid
+from mcads_node.offline import files_in, write_picture
+from mcads_node.overview import describe_study
+from mcads_node.read import TRANSFER_SYNTAXES, read_dataset
+from mcads_node.receive import ReceiverSettings, StorageScp
+from mcads_node.report.readback import findings_in
+from mcads_node.result import ObjectKind
+from mcads_node.send import Answer, Caller, DestinationAddress, Outgoing, echo, send
+from mcads_node.yamlfile import write_yaml
+
+NODE, PACS, MODALITY = "MCADS", "DEMO_PACS", "DEMO_MODALITY"
+MODEL = "untrained-densenet121"
+CALLER = Caller(ae_title=MODALITY)
+#: the first start generates the weights and loads torch
+START_SECONDS = 180.0
+FINISH_SECONDS = 600.0
+
+
+class DemoFailed(TransientError):
+    """Something that the demo waits for did not come, or was not what it should be."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Source:
+    """One radiograph to send."""
+
+    name: str
+    study_instance_uid: str
+    sop_instance_uid: str
+    outgoing: Outgoing
+
+
+@dataclass(frozen=True, kw_only=True)
+class DemoImage:
+    """What the report says of one image."""
+
+    name: str
+    view: str
+    #: read back from the report that the PACS received
+    findings: tuple[Finding, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class DemoObject:
+    """One object that the PACS received and that was read back."""
+
+    kind: ObjectKind
+    file: Path
+    picture: Path | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class DemoResult:
+    """What came of the demo."""
+
+    folder: Path
+    images: tuple[DemoImage, ...]
+    #: name and reason of what was not analysed
+    declined: tuple[tuple[str, str], ...]
+    objects: tuple[DemoObject, ...]
+    cautions: tuple[str, ...]
+    #: from the last image's C-STORE answer to the last object stored in the PACS
+    seconds: float
+
+
+class SmallPacs:
+    """A receiving PACS: keeps what it is sent as files, and remembers when."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.received: dict[str, Path] = {}
+        self.last_stored = time.monotonic()
+        folder.mkdir(parents=True)
+        sender = AllowedRequestor(ae_title=NODE, address="127.0.0.1")
+        self.scp = StorageScp(
+            ReceiverSettings(
+                admission=Admission(ae_title=PACS, requestors=(sender,), max_associations=4),
+                transfer_syntaxes=TRANSFER_SYNTAXES,
+                storage_classes={
+                    Comprehensive3DSRStorage: "Comprehensive 3D SR",
+                    SecondaryCaptureImageStorage: "Secondary Capture",
+                },
+            ),
+            self._keep,
+            lambda _requestor, _reason: None,
+        )
+
+    def _keep(self, arrival: Arrival) -> int:
+        if arrival.objection is not None or not is_valid_uid(arrival.sop_instance_uid):
+            return 0xC000
+        file = self.folder / f"{arrival.sop_instance_uid}.dcm"
+        file.write_bytes(arrival.meta + arrival.dataset)
+        self.received[arrival.sop_instance_uid] = file
+        self.last_stored = time.monotonic()
+        return 0x0000
+
+
+def run_demo(files: Sequence[Path], folder: Path, console: Console) -> DemoResult:
+    """Run the demo with `files`, or with the phantom where there are none.
+
+    Parameters
+    ----------
+    files
+        Radiographs, or folders of them.
+    folder
+        A new folder below it takes everything of this run.
+    console
+        Told of each step.
+
+    Raises
+    ------
+    DemoFailed
+        Not everything arrived, or it cannot be read back.
+    """
+    run = folder.absolute() / datetime.now().strftime("%Y%m%d-%H%M%S")
+    sources, declined = _sources(files, run)
+    if not sources:
+        raise DemoFailed("; ".join(f"{name}: {reason}" for name, reason in declined) or "there is no file")
+    pacs = SmallPacs(run / "pacs")
+    pacs.scp.start()
+    try:
+        config, port = _write_configuration(run, pacs.scp.port)
+        console.print(f"Starting a node on port {port} and a PACS on port {pacs.scp.port} …", highlight=False)
+        node = DestinationAddress(ae_title=NODE, host="127.0.0.1", port=port)
+        with _running_node(config, run / "node.log", node):
+            for source in sources:
+                console.print(f"Sending {source.name} …", highlight=False)
+            declined += _send(node, sources)
+            sent_at = time.monotonic()
+            console.print("Waiting for the report and the overlays …")
+            studies = _wait(config, sources, {name for name, _ in declined})
+    finally:
+        pacs.scp.stop()
+    images, more_declined, cautions = _told(studies, sources, pacs)
+    return DemoResult(
+        folder=run,
+        images=images,
+        declined=(*declined, *more_declined),
+        objects=tuple(_objects(studies, pacs)),
+        cautions=cautions,
+        seconds=max(0.0, pacs.last_stored - sent_at),
+    )
+
+
+# --- what is sent
+
+
+def _sources(files: Sequence[Path], run: Path) -> tuple[list[Source], list[tuple[str, str]]]:
+    """Lay out what is sent as Part 10 files below `run`; gives also what is not DICOM, with the reason."""
+    folder = run / "sent"
+    folder.mkdir(parents=True)
+    if not files:
+        views = {"phantom PA": View.PA, "phantom lateral": View.LATERAL}
+        drawn = {name: phantom.radiograph(view, study=run.name) for name, view in views.items()}
+        return [_source(name, dataset, folder) for name, dataset in drawn.items()], []
+    sources, unreadable = [], []
+    for file in files_in(files):
+        try:
+            sources.append(_source(file.name, read_dataset(file.read_bytes()), folder))
+        except (InstanceUnreadable, OSError) as error:
+            unreadable.append((file.name, str(error)))
+    return sources, unreadable
+
+
+def _source(name: str, dataset: Dataset, folder: Path) -> Source:
+    file = folder / f"{len(list(folder.iterdir())) + 1}.dcm"
+    # a file without meta header is given one, as a modality's association would have it
+    dcmwrite(file, dataset, enforce_file_format=True)
+    return Source(
+        name=name,
+        study_instance_uid=str(dataset.get("StudyInstanceUID", "")),
+        sop_instance_uid=str(dataset.get("SOPInstanceUID", "")),
+        outgoing=Outgoing.of_file(file),
+    )
+
+
+def _send(node: DestinationAddress, sources: Sequence[Source]) -> list[tuple[str, str]]:
+    """Send as a modality would; gives what the node did not take, with its answer."""
+    names = {source.sop_instance_uid: source.name for source in sources}
+    refused: list[tuple[str, str]] = []
+
+    def note(outgoing: Outgoing, answer: Answer) -> None:
+        if answer.failure is not None:
+            refused.append((names[outgoing.sop_instance_uid], f"not taken by the node: {answer.reason}"))
+
+    send(node, [source.outgoing for source in sources], note, CALLER)
+    return refused
+
+
+# --- the node
+
+
+def _write_configuration(run: Path, pacs_port: int) -> tuple[Path, int]:
+    with socket.create_server(("127.0.0.1", 0)) as probe:
+        port = int(probe.getsockname()[1])
+    node = {
+        "node": {"ae_title": NODE, "host": "127.0.0.1", "port": port, "data_dir": str(run / "node")},
+        "requestors": [{"ae_title": MODALITY, "address": "127.0.0.1"}],
+        "destinations": {"pacs": {"ae_title": PACS, "host": "127.0.0.1", "port": pacs_port}},
+        "analysis": {"model": MODEL, "allow_demonstration_models": True},
+    }
+    rule = {
+        "name": "demo",
+        "when": {},
+        "analyse": {"explain": ["grad-cam"], "explain_top_finding": True},
+        "complete_when": {"quiet_seconds": 1},
+        "send_to": ["pacs"],
+    }
+    write_yaml(run / "node.yaml", node)
+    write_yaml(run / "routes.yaml", {"routes": [rule]})
+    return run / "node.yaml", port
+
+
+@contextmanager
+def _running_node(config: Path, log: Path, address: DestinationAddress) -> Iterator[None]:
+    command = [sys.executable, "-m", "mcads_node", "serve", "--config", os.fspath(config)]
+    with log.open("wb") as sink, subprocess.Popen(command, stdout=sink, stderr=sink) as process:  # noqa: S603
+        try:
+            _wait_until_it_answers(process, log, address)
+            yield
+        finally:
+            process.terminate()
+            try:
+                process.wait(60)
+            except subprocess.TimeoutExpired:
+                process.kill()
+
+
+def _wait_until_it_answers(process: subprocess.Popen[bytes], log: Path, address: DestinationAddress) -> None:
+    deadline = time.monotonic() + START_SECONDS
+    while not echo(address, CALLER).succeeded:
+        if process.poll() is not None or time.monotonic() > deadline:
+            said = log.read_text(errors="replace")[-2000:]
+            raise DemoFailed(f"the node did not start; its log {log} ends with:\n{said}")
+        time.sleep(0.2)
+
+
+def _wait(config: Path, sources: Sequence[Source], refused: set[str]) -> list[dict[str, Any]]:
+    """Wait until nothing is left to do for any study, and everything is delivered."""
+    taken = [source for source in sources if source.name not in refused]
+    wanted = sorted({source.study_instance_uid for source in taken})
+    deadline = time.monotonic() + FINISH_SECONDS
+    while True:
+        studies = [describe_study(config, uid) for uid in wanted]
+        if all(_is_finished(study) for study in studies):
+            return studies
+        if time.monotonic() > deadline:
+            raise DemoFailed(
+                f"not finished after {FINISH_SECONDS:.0f} s; see: mcads-node studies -c {config}"
+            )
+        time.sleep(0.2)
+
+
+def _is_finished(study: dict[str, Any]) -> bool:
+    waiting = [
+        delivery
+        for result in study["results"]
+        for delivery in result["deliveries"]
+        if delivery["state"] == "PENDING"
+    ]
+    return not study["open_workitems"] and not waiting
+
+
+# --- what came back
+
+
+def _told(
+    studies: Sequence[dict[str, Any]], sources: Sequence[Source], pacs: SmallPacs
+) -> tuple[tuple[DemoImage, ...], list[tuple[str, str]], tuple[str, ...]]:
+    """Tell of each image what the newest report in the PACS says, and why others were not read."""
+    names = {source.sop_instance_uid: source.name for source in sources}
+    images: list[DemoImage] = []
+    declined: list[tuple[str, str]] = []
+    cautions: dict[str, None] = {}
+    for study in studies:
+        reported = _findings_of(study, pacs)
+        for image in study["images"]:
+            name = names.get(image["sop_instance_uid"], image["sop_instance_uid"])
+            if image["state"] != "ANALYSED":
+                declined.append((name, f"{image['state'].lower()}: {image['reason']}"))
+                continue
+            cautions[image["caution"]] = None
+            found = reported.get(image["sop_instance_uid"])
+            if found is None:
+                raise DemoFailed(f"{name} was analysed, but the report in the PACS does not speak of it")
+            images.append(DemoImage(name=name, view=image["view"], findings=found))
+    return tuple(images), declined, tuple(caution for caution in cautions if caution)
+
+
+def _findings_of(study: dict[str, Any], pacs: SmallPacs) -> dict[str, tuple[Finding, ...]]:
+    reports = [result for result in study["results"] if result["kind"] == ObjectKind.SR]
+    if not reports:
+        return {}
+    newest = max(reports, key=lambda result: result["revision"])
+    return findings_in(_in_pacs(newest, pacs).read_bytes())
+
+
+def _in_pacs(result: dict[str, Any], pacs: SmallPacs) -> Path:
+    file = pacs.received.get(result["sop_instance_uid"])
+    if file is None:
+        answers = "; ".join(str(delivery["reason"]) for delivery in result["deliveries"])
+        raise DemoFailed(f"the {result['kind']} did not arrive in the PACS: {answers}")
+    return file
+
+
+def _objects(studies: Sequence[dict[str, Any]], pacs: SmallPacs) -> Iterator[DemoObject]:
+    for study in studies:
+        for result in study["results"]:
+            kind = ObjectKind(result["kind"])
+            file = _in_pacs(result, pacs)
+            named = file.with_name(f"{kind}-{file.name}")
+            file.rename(named)
+            try:
+                picture = None
+                if kind is not ObjectKind.SR:
+                    picture = write_picture(named.read_bytes(), named.with_suffix(".png"))
+                elif not dcmread(named).ContentSequence:
+                    raise DemoFailed(f"{named} has no content")
+            except (AttributeError, NodeError, OSError, ValueError) as error:
+                raise DemoFailed(f"{named} cannot be read back: {error}") from error
+            pacs.received[result["sop_instance_uid"]] = named
+            yield DemoObject(kind=kind, file=named, picture=picture)

@@ -1,0 +1,59 @@
+"""The node's log: one line an event, on standard error, JSON where a machine reads it; never PHI."""
+
+from __future__ import annotations
+
+import logging
+import sys
+import warnings
+
+import structlog
+
+
+def configure_logs(*, verbose: bool = False, as_json: bool | None = None) -> None:
+    """Set up structlog and the standard library's logging for this process.
+
+    Parameters
+    ----------
+    verbose
+        Also events of level debug.
+    as_json
+        One JSON object a line; None: JSON unless standard error is a terminal.
+    """
+    if as_json is None:
+        as_json = not sys.stderr.isatty()
+    shared: list[structlog.typing.Processor] = [
+        structlog.stdlib.add_log_level,
+        structlog.stdlib.add_logger_name,
+        structlog.processors.TimeStamper(fmt="iso", utc=True),
+    ]
+    renderer: structlog.typing.Processor = (
+        structlog.processors.JSONRenderer() if as_json else structlog.dev.ConsoleRenderer()
+    )
+    structlog.configure(
+        processors=[*shared, structlog.stdlib.ProcessorFormatter.wrap_for_formatter],
+        logger_factory=structlog.stdlib.LoggerFactory(),
+        wrapper_class=structlog.stdlib.BoundLogger,
+        cache_logger_on_first_use=True,
+    )
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(
+        structlog.stdlib.ProcessorFormatter(
+            foreign_pre_chain=shared,
+            processors=[
+                structlog.stdlib.ProcessorFormatter.remove_processors_meta,
+                structlog.processors.format_exc_info,
+                renderer,
+            ],
+        )
+    )
+    root = logging.getLogger()
+    root.handlers[:] = [handler]
+    root.setLevel(logging.WARNING)
+    logging.getLogger("mcads_node").setLevel(logging.DEBUG if verbose else logging.INFO)
+    # a peer that cannot be reached is told of by whoever wanted it, once and in one line
+    for name in ("pynetdicom.transport", "pynetdicom.acse"):
+        logging.getLogger(name).setLevel(logging.CRITICAL)
+    # pydicom quotes values of the data set in its warnings: they may be PHI
+    logging.getLogger("pydicom").setLevel(logging.CRITICAL)
+    warnings.filterwarnings("ignore", module=r"pydicom")
+    warnings.filterwarnings("ignore", module=r"highdicom")

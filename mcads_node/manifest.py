@@ -1,0 +1,150 @@
+"""What a model's folder says of it: ``models/<name>/manifest.yaml``."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from typing import Annotated, Literal, Self
+from urllib.parse import urlsplit
+
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+
+#: names of models: they become folder names, so nothing that could leave the folder
+NAME_PATTERN = r"^[a-z0-9]+(?:[._-][a-z0-9]+)*$"
+NAME_LENGTH = 64
+
+Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
+
+
+class _Part(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class Download(_Part):
+    """Weights that ``models fetch`` downloads as a pickle and converts."""
+
+    kind: Literal["download"]
+    #: name of the weights in ``torchxrayvision.models.model_urls``
+    torchxrayvision: str
+    #: https; http only on this machine, or where a digest is pinned
+    url: str
+    #: SHA-256 of the downloaded file, null where it is not known
+    digest: Sha256 | None = None
+
+
+class Seed(_Part):
+    """Weights that are drawn from a seed (`mcads_node.densenet121.seeded`): an untrained network."""
+
+    kind: Literal["seed"]
+    seed: Annotated[int, Field(ge=0, lt=2**32)]
+
+
+class Output(_Part):
+    """One output of the network, in the network's order."""
+
+    #: empty where the network has an output that means nothing
+    label: str
+    #: sigmoid output that becomes the score 0.5; null where the output is not to be used
+    operating_point: Annotated[float, Field(gt=0, lt=1)] | None
+    #: score at or above which the finding is present, unless a route says otherwise
+    threshold: Annotated[float, Field(ge=0, le=1)] = 0.5
+
+
+class Input(_Part):
+    """What the network wants to see: one channel, a square."""
+
+    #: side in pixels
+    size: Annotated[int, Field(ge=32, le=4096)]
+    #: values of the darkest and the brightest possible pixel
+    low: float
+    high: float
+
+
+class Weights(_Part):
+    """What is known of the weights file."""
+
+    #: SHA-256 of ``weights.safetensors``; null: recorded at the first fetch, and verified from then on
+    digest: Sha256 | None
+
+
+class Manifest(_Part):
+    """All that the node knows of a model besides its weights."""
+
+    #: equal to the folder's name
+    name: Annotated[str, Field(pattern=NAME_PATTERN, max_length=NAME_LENGTH)]
+    #: raised with every change of this file that changes results
+    version: Annotated[int, Field(ge=1)]
+    architecture: Literal["densenet121"]
+    source: Annotated[Download | Seed, Field(discriminator="kind")]
+    weights: Weights
+    input: Input
+    outputs: Annotated[tuple[Output, ...], Field(min_length=1, max_length=1000)]
+    #: what every object made with it must say; empty for a model that may serve
+    caution: str = ""
+    #: true: serves only where the configuration allows demonstration models
+    demonstration: bool
+    #: of the weights
+    licence: Annotated[str, Field(min_length=1)]
+    intended_use: Annotated[str, Field(min_length=1)]
+    citation: str = ""
+
+    @field_validator("outputs")
+    @classmethod
+    def _labels_are_unique(cls, outputs: tuple[Output, ...]) -> tuple[Output, ...]:
+        named = [output.label for output in outputs if output.label]
+        twice = sorted({label for label in named if named.count(label) > 1})
+        if twice:
+            raise ValueError(f"expected each label once; {', '.join(twice)} is there more than once")
+        if any(not output.label and output.operating_point is not None for output in outputs):
+            raise ValueError("an output without a label must have the operating point null")
+        if not any(output.operating_point is not None for output in outputs):
+            raise ValueError("expected at least one output with an operating point")
+        return outputs
+
+    @model_validator(mode="after")
+    def _is_consistent(self) -> Self:
+        if self.demonstration and not self.caution:
+            raise ValueError("a demonstration model needs a caution, such as UNTRAINED MODEL")
+        if not self.input.low < self.input.high:
+            raise ValueError(f"input: expected low < high, found {self.input.low} and {self.input.high}")
+        if isinstance(self.source, Download):
+            self._check_url(self.source)
+        elif self.weights.digest is None or not self.demonstration:
+            raise ValueError("weights drawn from a seed are a demonstration, and their digest must be given")
+        return self
+
+    def _check_url(self, source: Download) -> None:
+        parts = urlsplit(source.url)
+        local = parts.hostname in ("127.0.0.1", "::1", "localhost")
+        pinned = source.digest is not None or self.weights.digest is not None
+        if parts.scheme == "https" or (parts.scheme == "http" and (local or pinned)):
+            return
+        raise ValueError(
+            f"source.url: expected https (http only where a digest is pinned), found {source.url!r}"
+        )
+
+    @property
+    def labels(self) -> tuple[str, ...]:
+        """The labels that are reported, in the network's order."""
+        return tuple(output.label for output in self.outputs if output.operating_point is not None)
+
+    @property
+    def operating_points(self) -> tuple[float, ...]:
+        """One per output of the network, NaN where the output is not to be used."""
+        points = (output.operating_point for output in self.outputs)
+        return tuple(math.nan if point is None else point for point in points)
+
+    @property
+    def thresholds(self) -> dict[str, float]:
+        """Default threshold of each reported label."""
+        return {o.label: o.threshold for o in self.outputs if o.operating_point is not None}
+
+    def threshold_faults(self, thresholds: Mapping[str, float]) -> dict[str, str]:
+        """Say what is wrong with thresholds a route sets: label → complaint; empty where all is well."""
+        faults = {}
+        for label, value in thresholds.items():
+            if label not in self.labels:
+                faults[label] = f"model {self.name} has no such label; it has {', '.join(self.labels)}"
+            elif not 0.0 <= value <= 1.0:
+                faults[label] = f"expected a threshold in 0…1, found {value}"
+        return faults

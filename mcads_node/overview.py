@@ -1,0 +1,176 @@
+"""What the verbs tell of the node's state: plain values, fit for JSON and for a table."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from mcads_node.config import NodeConfig
+from mcads_node.errors import PermanentError
+from mcads_node.model_store import ModelStore
+from mcads_node.shipped import shipped_folder
+from mcads_node.state import open_state, weights_dir
+from mcads_node.workitems import InstanceRecord, ResultRecord, Retried, StudyLine, StudyRecord, Workitems
+from mcads_node.yamlfile import load_yaml
+
+
+def list_studies(config: Path, limit: int) -> list[dict[str, Any]]:
+    """Tell of the studies that were last added to, the newest first."""
+    workitems = _workitems(config)
+    try:
+        return [_line(line) for line in workitems.list_studies(limit)]
+    finally:
+        workitems.close()
+
+
+def describe_study(config: Path, study: str) -> dict[str, Any]:
+    """Tell all that is known of one study, named by its UID or the node's number of it.
+
+    Raises
+    ------
+    PermanentError
+        It is not on record.
+    """
+    workitems = _workitems(config)
+    try:
+        return _study(workitems.show_study(_which(study)))
+    finally:
+        workitems.close()
+
+
+def retry_study(config: Path, study: str) -> Retried:
+    """Have a study's quarantined work and refused deliveries tried again."""
+    workitems = _workitems(config)
+    try:
+        return workitems.retry(_which(study))
+    finally:
+        workitems.close()
+
+
+def list_models(data_dir: Path) -> list[dict[str, Any]]:
+    """Tell of the models that are installed, and of their weights."""
+    store = store_at(data_dir)
+    return [
+        {
+            "name": name,
+            "status": str(store.status(name)),
+            "labels": [output.label for output in store.manifest(name).outputs],
+            "caution": store.manifest(name).caution,
+            "licence": store.manifest(name).licence,
+            "intended_use": store.manifest(name).intended_use,
+        }
+        for name in store.list()
+    ]
+
+
+def store_at(data_dir: Path) -> ModelStore:
+    """Open the store of models whose weights lie in a node's data folder."""
+    return ModelStore(models_dir=shipped_folder("models"), weights_dir=weights_dir(data_dir))
+
+
+def _workitems(config: Path) -> Workitems:
+    node = load_yaml(config, NodeConfig).node
+    if node.database is None and not node.data_dir.is_dir():
+        raise PermanentError(
+            f"{node.data_dir} (node.data_dir) is not there: the node has never run with {config}"
+        )
+    return open_state(node).workitems
+
+
+def _which(study: str) -> str | int:
+    return int(study) if study.isdigit() else study
+
+
+def _line(line: StudyLine) -> dict[str, Any]:
+    return {
+        "number": line.number,
+        "study_instance_uid": line.study_instance_uid,
+        "first_received_at": line.first_received_at.isoformat(),
+        "last_received_at": line.last_received_at.isoformat(),
+        "revision": line.revision,
+        "open_workitems": line.open_workitems,
+        "instances": {str(state): count for state, count in line.instances.items()},
+        "deliveries": {str(state): count for state, count in line.deliveries.items()},
+        "trouble": line.trouble,
+    }
+
+
+def _study(study: StudyRecord) -> dict[str, Any]:
+    return {
+        **_line(study.line),
+        "images": [_image(instance) for instance in study.instances],
+        "results": [_result(result) for result in study.results],
+        "workitems": [
+            {
+                "number": work.number,
+                "kind": str(work.kind),
+                "state": str(work.state),
+                "attempts": work.attempts,
+                "reason": work.reason,
+            }
+            for work in study.workitems
+        ],
+        "events": [
+            {
+                "at": event.at.isoformat(),
+                "who": event.who,
+                "what": event.what,
+                "subject": event.subject,
+                "why": event.why,
+            }
+            for event in study.events
+        ],
+    }
+
+
+def _image(instance: InstanceRecord) -> dict[str, Any]:
+    analysis = instance.analysis
+    told = {
+        "number": instance.number,
+        "sop_instance_uid": instance.sop_instance_uid,
+        "requestor": instance.requestor,
+        "received_at": instance.received_at.isoformat(),
+        "state": str(instance.state),
+        "reason": instance.reason,
+    }
+    if analysis is None:
+        return told
+    return told | {
+        "rule": analysis.route,
+        "view": str(analysis.view),
+        "model": analysis.algorithm.name,
+        "caution": analysis.algorithm.caution,
+        "findings": [
+            {
+                "label": finding.label,
+                "score": finding.score,
+                "threshold": finding.threshold,
+                "presence": str(finding.presence),
+            }
+            for finding in analysis.findings
+        ],
+        "checks": [
+            {"name": check.name, "verdict": str(check.verdict), "reason": check.reason}
+            for check in analysis.checks
+        ],
+    }
+
+
+def _result(result: ResultRecord) -> dict[str, Any]:
+    return {
+        "kind": str(result.object.kind),
+        "sop_instance_uid": result.object.sop_instance_uid,
+        "revision": result.revision,
+        "digest": result.object.digest,
+        "path": result.object.path,
+        "deliveries": [
+            {
+                "destination": delivery.destination,
+                "state": str(delivery.state),
+                "attempts": delivery.attempts,
+                "status": delivery.status,
+                "reason": delivery.reason,
+            }
+            for delivery in result.deliveries
+        ],
+    }

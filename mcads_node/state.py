@@ -1,0 +1,44 @@
+"""The node's durable state, opened as one: the database and the two folders it refers to."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from mcads_node.config import NodeSection
+from mcads_node.spool import Spool
+from mcads_node.workitems import Workitems, open_store
+
+
+@dataclass(frozen=True, kw_only=True)
+class State:
+    """What survives the process."""
+
+    workitems: Workitems
+    #: received objects, as their senders encoded them
+    spool: Spool
+    #: finished objects and thumbnails
+    results: Spool
+
+    def close(self) -> None:
+        """Let go of the database."""
+        self.workitems.close()
+
+
+def open_state(node: NodeSection) -> State:
+    """Open the state that `node` names; folders and tables are made where they are not there.
+
+    Raises
+    ------
+    NodeError
+        A folder cannot be made, or the database cannot be opened or is of a newer version.
+    """
+    spool = Spool(node.data_dir / "spool")
+    results = Spool(node.data_dir / "results")
+    database = node.database or node.data_dir / "node.db"
+    return State(workitems=open_store(database), spool=spool, results=results)
+
+
+def weights_dir(data_dir: Path) -> Path:
+    """Folder of the models' weights, in a node's data folder."""
+    return data_dir / "models"

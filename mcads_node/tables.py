@@ -1,0 +1,224 @@
+"""What the verbs print for a person, with Rich."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from rich.console import Console
+from rich.markup import escape
+from rich.progress import (
+    BarColumn,
+    DownloadColumn,
+    MofNCompleteColumn,
+    Progress,
+    TextColumn,
+    TransferSpeedColumn,
+)
+from rich.table import Table
+
+if TYPE_CHECKING:
+    from mcads_node.demo import DemoResult
+    from mcads_node.offline import OfflineResult
+    from mcads_node.readiness import CheckResult
+
+#: how a presence is shown
+_MARKS = {"present": "[bold red]present[/]", "absent": "absent", "undetermined": "[yellow]undetermined[/]"}
+
+
+def findings_table(title: str, findings: Sequence[Mapping[str, Any]]) -> Table:
+    """Make the table of one image's findings, the highest above its threshold first."""
+    table = Table(title=escape(title), title_justify="left")
+    table.add_column("finding")
+    table.add_column("score", justify="right")
+    table.add_column("threshold", justify="right")
+    table.add_column("")
+    ordered = sorted(findings, key=lambda each: each["score"] - each["threshold"], reverse=True)
+    for each in ordered:
+        name = each["label"].replace("_", " ")
+        table.add_row(name, f"{each['score']:.2f}", f"{each['threshold']:.2f}", _MARKS[each["presence"]])
+    return table
+
+
+def show_offline(console: Console, result: OfflineResult, folder: Path) -> None:
+    """Print what ``analyse`` found."""
+    for file in offline_json(result)["files"]:
+        if file["reason"] is not None:
+            console.print(f"{escape(file['file'])}: [yellow]{escape(file['reason'])}[/]", highlight=False)
+            continue
+        console.print(findings_table(f"{file['file']} ({file['view']})", file["findings"]))
+        for check in file["checks"]:
+            console.print(f"  [yellow]{check['verdict']}[/]: {escape(check['reason'])}", highlight=False)
+    if result.caution:
+        console.print(f"[bold red]{escape(result.caution)}[/]")
+    console.print(
+        "Scores are not probabilities. AI result for research use, not verified.",
+        style="dim",
+        highlight=False,
+    )
+    if result.objects:
+        console.print(f"{len(result.objects)} objects in {folder}", highlight=False, soft_wrap=True)
+
+
+def offline_json(result: OfflineResult) -> dict[str, Any]:
+    """Give what ``analyse`` found as plain values."""
+    return {
+        "caution": result.caution,
+        "files": [
+            {
+                "file": str(file.file),
+                "reason": file.reason,
+                "study_instance_uid": file.study_instance_uid,
+                "sop_instance_uid": file.sop_instance_uid,
+                "view": file.view,
+                "rule": file.rule,
+                "findings": [
+                    {
+                        "label": finding.label,
+                        "score": finding.score,
+                        "threshold": finding.threshold,
+                        "presence": str(finding.presence),
+                    }
+                    for finding in file.findings
+                ],
+                "checks": [
+                    {"name": check.name, "verdict": str(check.verdict), "reason": check.reason}
+                    for check in file.checks
+                ],
+            }
+            for file in result.files
+        ],
+        "objects": [
+            {
+                "kind": str(written.kind),
+                "sop_instance_uid": written.sop_instance_uid,
+                "file": str(written.file),
+                "picture": None if written.picture is None else str(written.picture),
+            }
+            for written in result.objects
+        ],
+    }
+
+
+def show_checks(console: Console, results: Sequence[CheckResult]) -> None:
+    """Print each check with its verdict."""
+    for result in results:
+        mark = "[green]ok  [/]" if result.ok else "[bold red]FAIL[/]"
+        console.print(f"{mark} {result.name:<14} {escape(result.text)}", highlight=False, soft_wrap=True)
+
+
+def show_studies(console: Console, found: Sequence[Mapping[str, Any]]) -> None:
+    """Print the list of studies."""
+    table = Table()
+    for column in ("no.", "Study Instance UID", "last received", "images", "report", "deliveries"):
+        table.add_column(column, overflow="fold")
+    for study in found:
+        report = f"revision {study['revision']}" if study["revision"] else "none yet"
+        if study["trouble"]:
+            report = f"[bold red]{escape(study['trouble'])}[/]"
+        elif study["open_workitems"]:
+            report += f", {study['open_workitems']} to do"
+        table.add_row(
+            str(study["number"]),
+            study["study_instance_uid"],
+            study["last_received_at"][:19].replace("T", " "),
+            _counts(study["instances"]),
+            report,
+            _counts(study["deliveries"]),
+        )
+    console.print(table if found else "No studies yet.")
+
+
+def show_study(console: Console, study: Mapping[str, Any]) -> None:
+    """Print all that is known of one study."""
+    console.print(f"Study {study['number']}: {study['study_instance_uid']}", highlight=False, soft_wrap=True)
+    if study["trouble"]:
+        console.print(f"[bold red]{escape(study['trouble'])}[/]", highlight=False)
+    for image in study["images"]:
+        text = f"image {image['number']}: {image['state']} from {image['requestor']}"
+        console.print(text + (f": {escape(image['reason'])}" if image["reason"] else ""), highlight=False)
+        if "findings" in image:
+            console.print(findings_table(f"{image['view']}, rule {image['rule']!r}", image["findings"]))
+        for check in image.get("checks", ()):
+            console.print(f"  [yellow]{check['verdict']}[/]: {escape(check['reason'])}", highlight=False)
+    for result in study["results"]:
+        for delivery in result["deliveries"] or [None]:
+            console.print(f"{result['kind']:<8} {_delivery(delivery)}", highlight=False, soft_wrap=True)
+    for event in study["events"]:
+        why = f": {escape(event['why'])}" if event["why"] else ""
+        line = (
+            f"{event['at'][:23].replace('T', ' ')}  {event['who']}  {event['what']}  {event['subject']}{why}"
+        )
+        console.print(line, style="dim", highlight=False, soft_wrap=True)
+
+
+def _delivery(delivery: Mapping[str, Any] | None) -> str:
+    if delivery is None:
+        return "not due anywhere yet"
+    text = f"→ {delivery['destination']}: {delivery['state']}"
+    if delivery["status"] is not None:
+        text += f" (status 0x{delivery['status']:04X})"
+    return text + (f", {escape(delivery['reason'])}" if delivery["reason"] else "")
+
+
+def _counts(counts: Mapping[str, int]) -> str:
+    return ", ".join(f"{count} {state.lower()}" for state, count in counts.items()) or "none"
+
+
+def show_models(console: Console, found: Sequence[Mapping[str, Any]]) -> None:
+    """Print the models and the state of their weights."""
+    table = Table()
+    for column in ("model", "weights", "labels", "use"):
+        table.add_column(column, overflow="fold")
+    for model in found:
+        use = f"[bold red]{escape(model['caution'])}[/] " if model["caution"] else ""
+        table.add_row(
+            model["name"], model["status"], str(len(model["labels"])), use + escape(model["intended_use"])
+        )
+    console.print(table)
+
+
+@contextmanager
+def download_progress(console: Console, name: str) -> Iterator[Callable[[int, int | None], None]]:
+    """Show a progress bar; gives the callback that moves it."""
+    columns = (TextColumn("{task.description}"), BarColumn(), DownloadColumn(), TransferSpeedColumn())
+    with Progress(*columns, console=console) as progress:
+        task = progress.add_task(name, total=None)
+        yield lambda done, total: progress.update(task, completed=done, total=total)
+
+
+@contextmanager
+def files_progress(console: Console, total: int) -> Iterator[Callable[[Path], None]]:
+    """Show how many files are done; gives the callback that counts one."""
+    with Progress(
+        TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), console=console
+    ) as bar:
+        task = bar.add_task("analysing", total=total)
+        yield lambda _file: bar.advance(task)
+
+
+def show_demo(console: Console, result: DemoResult) -> None:
+    """Print what the demo's PACS received."""
+    for image in result.images:
+        title = f"{image.name} ({image.view})"
+        console.print(findings_table(title, [vars(finding) for finding in image.findings]))
+    for name, reason in result.declined:
+        console.print(f"{escape(name)}: [yellow]{escape(reason)}[/]", highlight=False)
+    for caution in result.cautions:
+        console.print(f"[bold red]{escape(caution)}[/]")
+    table = Table(title="Received by the PACS and read back", title_justify="left")
+    table.add_column("object")
+    table.add_column("file", overflow="fold")
+    table.add_column("picture", overflow="fold")
+    for written in result.objects:
+        table.add_row(
+            str(written.kind), written.file.name, "" if written.picture is None else written.picture.name
+        )
+    console.print(table)
+    console.print(
+        f"{result.seconds:.1f} s from the last image sent to the last object stored in the PACS.",
+        highlight=False,
+    )
+    console.print(f"Everything lies in {result.folder}", highlight=False, soft_wrap=True)

@@ -1,0 +1,106 @@
+"""The inside of a worker process: limits, one warm classifier, and the two kinds of work."""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import resource
+import signal
+import threading
+from collections.abc import Callable
+from functools import cached_property
+from multiprocessing.connection import Connection, wait
+from typing import Any
+
+import structlog
+
+from mcads_node import analyse as steps
+from mcads_node.classifier import Classifier, load_classifier
+from mcads_node.errors import NodeError
+from mcads_node.instance import Declined
+from mcads_node.logs import configure_logs
+from mcads_node.model_store import ModelStore
+from mcads_node.result import ResultObject
+from mcads_node.task import Analysis, AnalysisRequest, ReportRequest, WorkerSettings
+
+log = structlog.stdlib.get_logger(__name__)
+
+
+def serve(pipe: Connection, settings: WorkerSettings) -> None:
+    """Do what comes over `pipe`, one after the other, until it ends.
+
+    Parameters
+    ----------
+    pipe
+        Gives pairs of an entry's name and its arguments. Takes ``("done", result)``; ``("raised", error)``
+        where the work ended in a NodeError; ``("failed", name of the exception)`` where nobody foresaw it.
+    settings
+        Of every worker.
+    """
+    _limit(settings)
+    worker = _Work(settings)
+    entries: dict[str, Callable[..., Any]] = {
+        "load": worker.load,
+        "analyse": worker.analyse,
+        "compose": worker.compose,
+    }
+    while True:
+        try:
+            entry, arguments = pipe.recv()
+        except EOFError:
+            return
+        pipe.send(_answer(entries[entry], arguments))
+
+
+def _answer(work: Callable[..., Any], arguments: tuple[Any, ...]) -> tuple[str, Any]:
+    try:
+        return "done", work(*arguments)
+    except NodeError as error:
+        return "raised", error
+    except Exception as error:  # noqa: BLE001
+        # A defect costs one image, never the node. The text of an unforeseen error may quote the data set:
+        # only its type and its place are told.
+        place = error.__traceback__
+        while place is not None and place.tb_next is not None:
+            place = place.tb_next
+        where = f"{place.tb_frame.f_code.co_filename}:{place.tb_lineno}" if place else ""
+        log.error("work.unforeseen", error=type(error).__name__, where=where)
+        return "failed", type(error).__name__
+
+
+def _limit(settings: WorkerSettings) -> None:
+    configure_logs()
+    # Ctrl-C in a terminal reaches the whole process group; the node tells its workers itself when to end
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    limit = settings.memory_limit_mib * 1024 * 1024
+    resource.setrlimit(resource.RLIMIT_DATA, (limit, limit))
+    threading.Thread(target=_end_with_parent, daemon=True).start()
+
+
+def _end_with_parent() -> None:
+    """End with the node, also where it was killed in the middle of work: nobody would take the result."""
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+        wait([parent.sentinel])
+        os._exit(1)
+
+
+class _Work:
+    def __init__(self, settings: WorkerSettings) -> None:
+        self._settings = settings
+
+    @cached_property
+    def _classifier(self) -> Classifier:
+        settings = self._settings
+        store = ModelStore(models_dir=settings.models_dir, weights_dir=settings.weights_dir)
+        return load_classifier(store, settings.model, threads=settings.threads)
+
+    def load(self) -> None:
+        """Load the model now."""
+        _ = self._classifier
+
+    def analyse(self, request: AnalysisRequest) -> Analysis | Declined:
+        return steps.analyse(request, self._classifier)
+
+    def compose(self, request: ReportRequest) -> tuple[ResultObject, ...]:
+        return steps.compose(request)
