@@ -7,7 +7,7 @@ import pytest
 
 
 def data_dir() -> Path:
-    """Find the real radiographs: `MCADS_TEST_DATA`, else `../shared/data` beside the project; skip if absent."""
+    """Find real radiographs: `MCADS_TEST_DATA`, else `../shared/data` beside the project; skip if absent."""
     named = os.environ.get("MCADS_TEST_DATA")
     folder = Path(named) if named else Path(__file__).resolve().parents[2] / "shared" / "data"
     if not folder.is_dir():
