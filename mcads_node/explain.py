@@ -114,7 +114,7 @@ def _maps(classifier: Classifier, feature_map: Tensor, columns: list[int]) -> Te
         logits = classifier.head(feature_map)[0, columns]
         each = torch.eye(len(columns), dtype=logits.dtype, device=logits.device)
         (gradients,) = torch.autograd.grad(logits, feature_map, each, is_grads_batched=True)
-    # double: a faint map is a small difference of large sums, and dividing by its maximum shows their rounding
+    # double: a faint map is a small difference of large sums; dividing by its maximum shows their rounding
     weights = gradients[:, 0].double().mean(dim=(2, 3))
     return torch.einsum("ck,khw->chw", weights, feature_map[0].detach().double()).relu()
 

@@ -31,40 +31,40 @@ def inference(classifier: Classifier) -> Inference:
     return infer(classifier, small_inputs(1)[0, 0], {}, ())
 
 
-def textbook(network: torch.nn.Module, picture: NDArray[np.float32], output: int) -> NDArray[np.float32]:
-    """Grad-CAM by a hook on torchxrayvision's own network and a backward pass through all of it."""
+def textbook(network: torch.nn.Module, picture: NDArray[np.float32]) -> list[NDArray[np.float32]]:
+    """Grad-CAM by a hook on torchxrayvision's own network, a backward pass through all of it per output."""
     kept: list[torch.Tensor] = []
 
     def keep(_module: object, _inputs: object, features: torch.Tensor) -> None:
         features.retain_grad()
         kept.append(features)
 
-    features = network.get_submodule("features")
-    hook = features.register_forward_hook(keep)
+    hook = network.get_submodule("features").register_forward_hook(keep)
     try:
-        network.zero_grad()
-        network(torch.from_numpy(picture[None, None]).requires_grad_())[0, output].backward()
+        logits = network(torch.from_numpy(picture[None, None]).requires_grad_())[0]
     finally:
         hook.remove()
-    gradient = kept[0].grad
-    assert gradient is not None
-    weights = gradient.mean(dim=(2, 3), keepdim=True)
-    cam = (weights * kept[0].detach()).sum(dim=1)[0].clamp(min=0).numpy()
-    return np.asarray(cam / cam.max() if cam.max() > 0 else cam, dtype=np.float32)
+    maps = []
+    for logit in logits:
+        kept[0].grad = None
+        logit.backward(retain_graph=True)
+        assert kept[0].grad is not None
+        weights = kept[0].grad.mean(dim=(2, 3), keepdim=True)
+        cam = (weights * kept[0].detach()).sum(dim=1)[0].clamp(min=0).numpy()
+        maps.append(np.asarray(cam / cam.max() if cam.max() > 0 else cam, dtype=np.float32))
+    return maps
 
 
 def test_maps_equal_a_textbook_grad_cam(classifier: Classifier, store: ModelStore) -> None:
     network = official_network(store)
-    outputs = (8, 9, 17)
-    seen = 0.0
-    for picture in small_inputs(2)[:, 0]:
+    spread = []
+    for picture in small_inputs(3)[:, 0]:
         inference = infer(classifier, picture, {}, ())
-        heatmaps = grad_cam(classifier, inference, [inference.findings[i] for i in outputs], GEOMETRY)
-        for output, heatmap in zip(outputs, heatmaps, strict=True):
-            expected = textbook(network, picture, output)
+        heatmaps = grad_cam(classifier, inference, inference.findings, GEOMETRY)
+        for expected, heatmap in zip(textbook(network, picture), heatmaps, strict=True):
             np.testing.assert_allclose(heatmap.activation, expected, rtol=0, atol=1e-5)
-            seen += float(expected.std())
-    assert seen > 0.5  # the maps compared are not flat
+            spread.append(float(expected.std()))
+    assert sum(each > 0.1 for each in spread) > 20  # the maps compared are not flat
 
 
 def test_maps_are_normalised_and_in_order(classifier: Classifier, inference: Inference) -> None:
