@@ -17,7 +17,7 @@ from mcads_node.explain import explain
 from mcads_node.finding import Finding, Heatmap
 from mcads_node.infer import infer
 from mcads_node.instance import Declined, Radiograph
-from mcads_node.read import header_of, read_dataset, read_header, read_radiograph
+from mcads_node.read.radiograph import header_of, read_dataset, read_header, read_radiograph
 from mcads_node.report.capture import heatmap_capture, summary_capture, thumbnail
 from mcads_node.report.sr import measurement_report
 from mcads_node.resample import geometry_for, model_input

@@ -87,8 +87,8 @@ def demo(
 
     Example: mcads-node demo chest.dcm
     """
-    from mcads_node.demo import run_demo
-    from mcads_node.tables import show_demo
+    from mcads_node.verbs.demo import run_demo
+    from mcads_node.verbs.tables import show_demo
 
     configure_logs()
     show_demo(out, run_demo(files or [], folder, out))
@@ -113,13 +113,13 @@ def analyse(
 
     Example: mcads-node analyse study/ --out results/
     """
-    from mcads_node.offline import analyse_paths
-    from mcads_node.tables import files_progress, offline_json, show_offline
+    from mcads_node.verbs.offline import analyse_files, files_in, offline_compute, rules_in
+    from mcads_node.verbs.tables import files_progress, offline_json, show_offline
 
     configure_logs()
-    found, run = analyse_paths(files, folder, data_dir, model, routes)
-    with files_progress(err, len(found)) as progress:
-        result = run(progress)
+    rules, found = rules_in(routes), tuple(files_in(files))
+    with offline_compute(data_dir, model) as compute, files_progress(err, len(found)) as progress:
+        result = analyse_files(found, folder, compute, rules, progress)
     if as_json:
         _print_json(offline_json(result))
     else:
@@ -134,8 +134,8 @@ def check(config: ConfigOption = DEFAULT_CONFIG, as_json: JsonOption = False) ->
 
     Example: mcads-node check
     """
-    from mcads_node.readiness import run_checks
-    from mcads_node.tables import show_checks
+    from mcads_node.verbs.readiness import run_checks
+    from mcads_node.verbs.tables import show_checks
 
     configure_logs()
     results = run_checks(config)
@@ -153,7 +153,7 @@ def echo(destination: str, config: ConfigOption = DEFAULT_CONFIG) -> None:
 
     Example: mcads-node echo pacs
     """
-    from mcads_node.readiness import echo_destination
+    from mcads_node.verbs.readiness import echo_destination
 
     configure_logs()
     result = echo_destination(config, destination)
@@ -172,8 +172,8 @@ def studies(
 
     Example: mcads-node studies --limit 10
     """
-    from mcads_node.overview import list_studies
-    from mcads_node.tables import show_studies
+    from mcads_node.verbs.overview import list_studies
+    from mcads_node.verbs.tables import show_studies
 
     configure_logs()
     found = list_studies(config, limit)
@@ -193,8 +193,8 @@ def show(
 
     Example: mcads-node show 17
     """
-    from mcads_node.overview import describe_study
-    from mcads_node.tables import show_study
+    from mcads_node.verbs.overview import describe_study
+    from mcads_node.verbs.tables import show_study
 
     configure_logs()
     found = describe_study(config, study)
@@ -213,7 +213,7 @@ def retry(
 
     Example: mcads-node retry 17
     """
-    from mcads_node.overview import retry_study
+    from mcads_node.verbs.overview import retry_study
 
     configure_logs()
     retried = retry_study(config, study)
@@ -233,8 +233,8 @@ def models_list(data_dir: DataDirOption = DEFAULT_DATA_DIR, as_json: JsonOption 
 
     Example: mcads-node models list
     """
-    from mcads_node.overview import list_models
-    from mcads_node.tables import show_models
+    from mcads_node.verbs.overview import list_models
+    from mcads_node.verbs.tables import show_models
 
     found = list_models(data_dir)
     if as_json:
@@ -258,8 +258,8 @@ def models_fetch(
 
     Example: mcads-node models fetch densenet121-res224-all
     """
-    from mcads_node.overview import store_at
-    from mcads_node.tables import download_progress
+    from mcads_node.verbs.overview import store_at
+    from mcads_node.verbs.tables import download_progress
 
     store = store_at(data_dir)
     with download_progress(err, name) as progress:
@@ -273,7 +273,7 @@ def models_verify(name: str, data_dir: DataDirOption = DEFAULT_DATA_DIR) -> None
 
     Example: mcads-node models verify densenet121-res224-all
     """
-    from mcads_node.overview import store_at
+    from mcads_node.verbs.overview import store_at
 
     digest = store_at(data_dir).verify(name)
     out.print(f"{name}: weights are the pinned ones, SHA-256 {digest}", highlight=False)

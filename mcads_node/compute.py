@@ -3,8 +3,8 @@
 A worker is a fresh interpreter (spawned) without database and network. It has a memory limit and a hard time
 limit; one that dies, hangs or runs out of memory costs its own piece of work one attempt and is replaced, and
 nothing else is disturbed. For that each worker has a pipe and a thread of its own: pools whose workers share
-a pipe stand still for good when one is killed while it reads or writes (docs/decisions/0001). torch, highdicom
-and the decoders are imported in the workers only, so that the receiving process stays small.
+a pipe stand still for good when one is killed while it reads or writes (docs/decisions/0001). torch,
+highdicom and the decoders are imported in the workers only, so that the receiving process stays small.
 """
 
 from __future__ import annotations

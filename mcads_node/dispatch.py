@@ -20,7 +20,7 @@ import structlog
 
 from mcads_node.compute import Compute
 from mcads_node.config import Rule
-from mcads_node.errors import NodeError, PermanentError
+from mcads_node.errors import NodeError, PermanentError, TransientError
 from mcads_node.instance import Declined
 from mcads_node.result import ObjectKind, ReportContext, ResultObject
 from mcads_node.state import State
@@ -143,6 +143,8 @@ class Dispatcher:
             else:
                 future = self._compute.compose(self._report_request(item))
         except NodeError as error:
+            # should the failure not be recorded either, the lease runs out
+            del self._held[item.number]
             self._fail(item, error)
             return
         future.add_done_callback(lambda done: self._inbox.put((item, done)))
@@ -198,15 +200,27 @@ class Dispatcher:
     # --- what a worker gave back
 
     def _finish(self, item: Workitem, future: Future[Any]) -> None:
-        if self._held.pop(item.number, None) is None:
+        if item.number not in self._held:
             return  # given back at shutdown
         try:
-            outcome = future.result()
+            self._commit(item, future)
+        except TransientError:
+            # the state cannot take it now; that is no fault of the work, and what it gave is kept
+            self._inbox.put((item, future))
+            raise
+        del self._held[item.number]
+
+    def _commit(self, item: Workitem, future: Future[Any]) -> None:
+        failure = future.exception()
+        if isinstance(failure, NodeError):
+            self._fail(item, failure)
+            return
+        try:
             if item.kind is Kind.ANALYSE:
-                completed = self._complete_analysis(item, outcome)
+                completed = self._complete_analysis(item, future.result())
             else:
-                completed = self._complete_report(item, outcome)
-        except NodeError as error:
+                completed = self._complete_report(item, future.result())
+        except PermanentError as error:
             self._fail(item, error)
             return
         if not completed:
@@ -246,7 +260,6 @@ class Dispatcher:
         return StoredResult.of(result, self._results.write(result.data))
 
     def _fail(self, item: Workitem, error: NodeError) -> None:
-        self._held.pop(item.number, None)
         state = self._workitems.fail(item, str(error), permanent=isinstance(error, PermanentError))
         log.warning(
             "work.failed",

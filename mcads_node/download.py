@@ -20,7 +20,8 @@ Progress = Callable[[int, int | None], None]
 _ATTEMPTS = 4
 #: seconds to connect, and between two reads
 _TIMEOUT = (10.0, 60.0)
-_BLOCK = 1 << 20
+#: what of a block arrived before a transfer breaks is lost, so blocks are small
+_BLOCK = 1 << 16
 #: more than any model of the node; a server that sends without end must not fill the disk
 _LIMIT = 2 << 30
 

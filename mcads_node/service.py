@@ -7,6 +7,7 @@ import os
 import signal
 import socket
 import threading
+import traceback
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
@@ -15,23 +16,29 @@ from types import FrameType
 import structlog
 
 from mcads_node import __version__
-from mcads_node.admission import Admission, AllowedRequestor
-from mcads_node.arrival import Arrival, keep_in
 from mcads_node.compute import Compute
 from mcads_node.config import Configuration, DestinationSection, load_configuration
-from mcads_node.deliver import Deliverer, DeliverySettings
+from mcads_node.deliver.deliverer import Deliverer, DeliverySettings
+from mcads_node.deliver.send import Caller, DestinationAddress
 from mcads_node.dispatch import Dispatcher, DispatchSettings
 from mcads_node.errors import ConfigError, NodeError
 from mcads_node.instance import Requestor
 from mcads_node.model_store import ModelStore
-from mcads_node.read import TRANSFER_SYNTAXES
-from mcads_node.receive import ReceiverSettings, StorageScp
+from mcads_node.read.transfer_syntaxes import TRANSFER_SYNTAXES
+from mcads_node.receive.admission import Admission, AllowedRequestor
+from mcads_node.receive.arrival import Arrival, keep_in
+from mcads_node.receive.scp import ReceiverSettings, StorageScp
 from mcads_node.sdnotify import notify
-from mcads_node.send import Caller, DestinationAddress
 from mcads_node.shipped import shipped_folder
 from mcads_node.state import State, open_state, weights_dir
 from mcads_node.task import WorkerSettings
 from mcads_node.tend import Tender
+
+#: what "auto" stops at: each worker holds a model of its own
+_MOST_WORKERS = 8
+#: threads without which the node would stand still and look alive
+_VITAL_THREADS = ("dispatch", "deliver-", "compute", "receiver")
+_THREAD_DEATH = -1
 
 log = structlog.stdlib.get_logger(__name__)
 
@@ -154,12 +161,11 @@ class Node:
 def _compute(configuration: Configuration) -> Compute:
     analysis = configuration.node.analysis
     processors = os.cpu_count() or 1
-    workers = max(1, processors // 2) if analysis.workers == "auto" else analysis.workers
+    workers = min(processors, _MOST_WORKERS) if analysis.workers == "auto" else analysis.workers
     settings = WorkerSettings(
         models_dir=shipped_folder("models"),
         weights_dir=weights_dir(configuration.node.node.data_dir),
         model=analysis.model,
-        threads=max(1, processors // workers),
         memory_limit_mib=analysis.memory_limit_mib,
     )
     return Compute(settings, workers, analysis.timeout_seconds)
@@ -234,6 +240,17 @@ def serve(config: Path) -> None:
         asked.append(number)
         wake.set()
 
+    def on_thread_death(death: threading.ExceptHookArgs) -> None:
+        # the text of an unforeseen error may quote a data set: only its type and place are told
+        place = traceback.extract_tb(death.exc_traceback)[-1:]
+        where = f"{place[0].filename}:{place[0].lineno}" if place else ""
+        name = death.thread.name if death.thread else ""
+        log.critical("thread.died", thread=name, error=death.exc_type.__name__, where=where)
+        if name.startswith(_VITAL_THREADS):
+            asked.append(_THREAD_DEATH)
+            wake.set()
+
+    threading.excepthook = on_thread_death
     for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
         signal.signal(number, on_signal)
     with _alone_in(configuration.node.node.data_dir):
@@ -262,7 +279,12 @@ def _wait_for_the_end(config: Path, node: Node, wake: threading.Event, asked: li
         wake.wait()
         wake.clear()
         while asked:
-            if asked.pop(0) != signal.SIGHUP:
+            number = asked.pop(0)
+            if number == _THREAD_DEATH:
+                raise NodeError(
+                    "a thread of the node died of a defect; see the log. The node ends, to be started anew"
+                )
+            if number != signal.SIGHUP:
                 return
             try:
                 node.use_rules(load(config))

@@ -82,7 +82,5 @@ class WorkerSettings:
     models_dir: Path
     weights_dir: Path
     model: str
-    #: threads of one worker's numerical work
-    threads: int
     #: of address space beyond what the interpreter has at its start, in MiB
     memory_limit_mib: int

@@ -89,11 +89,13 @@ class _Work:
     def __init__(self, settings: WorkerSettings) -> None:
         self._settings = settings
 
+    # One thread a worker, and more workers instead: OpenMP's threads wait for one another by spinning, and on a
+    # machine that does anything else one forward pass then takes up to a hundred times as long (measured).
     @cached_property
     def _classifier(self) -> Classifier:
         settings = self._settings
         store = ModelStore(models_dir=settings.models_dir, weights_dir=settings.weights_dir)
-        return load_classifier(store, settings.model, threads=settings.threads)
+        return load_classifier(store, settings.model, threads=1)
 
     def load(self) -> None:
         """Load the model now."""

@@ -8,9 +8,9 @@ from numpy.typing import NDArray
 from pydicom.dataset import Dataset
 from torchxrayvision.datasets import normalize
 
-from mcads_node import read
 from mcads_node.errors import InstanceUnreadable
 from mcads_node.instance import Radiograph
+from mcads_node.read import radiograph as read
 from tests import encodings
 
 #: name → writer of a file that shows `encodings.picture`

@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mcads_node.admission import Admission, AllowedRequestor, plain_address
 from mcads_node.instance import Requestor
+from mcads_node.receive.admission import Admission, AllowedRequestor, plain_address
 
 LISTED = (
     AllowedRequestor(ae_title="CR_ROOM1", address="10.20.0.0/16"),

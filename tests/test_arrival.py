@@ -12,9 +12,9 @@ import pytest
 from pydicom import dcmread
 from pydicom.uid import ExplicitVRLittleEndian
 
-from mcads_node.arrival import StoreCommand, arrival_of, encode_meta, keep_in
 from mcads_node.instance import Requestor
 from mcads_node.product import IMPLEMENTATION_CLASS_UID
+from mcads_node.receive.arrival import StoreCommand, arrival_of, encode_meta, keep_in
 from mcads_node.spool import Spool
 from mcads_node.workitems import Workitems, open_store
 from tests.part10_files import DX_FOR_PRESENTATION, data_set_bytes, radiograph

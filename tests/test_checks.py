@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 from pydicom.dataset import Dataset
 
-from mcads_node import read
 from mcads_node.instance import InputCheck, Verdict, View
+from mcads_node.read import radiograph as read
 from tests.encodings import data_set, deepened, part10, picture
 from tests.reading import expected, radiograph_of
 

@@ -23,10 +23,10 @@ from pydicom.uid import (
 
 from mcads_node.association import Timeouts
 from mcads_node.backoff import ErrorKind, RetryPolicy
-from mcads_node.deliver import Deliverer, DeliverySettings, outcome_of
+from mcads_node.deliver.deliverer import Deliverer, DeliverySettings, outcome_of
+from mcads_node.deliver.send import Answer, Caller, DestinationAddress, Outgoing, echo, send
 from mcads_node.errors import InstanceUnreadable, PeerUnreachable
 from mcads_node.result import ObjectKind
-from mcads_node.send import Answer, Caller, DestinationAddress, Outgoing, echo, send
 from mcads_node.spool import Spool
 from mcads_node.store_status import answer_of
 from mcads_node.workitems import (

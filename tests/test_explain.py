@@ -31,6 +31,11 @@ def inference(classifier: Classifier) -> Inference:
     return infer(classifier, small_inputs(1)[0, 0], {}, ())
 
 
+def gradient_of(tensor: torch.Tensor) -> torch.Tensor:
+    assert tensor.grad is not None
+    return tensor.grad
+
+
 def textbook(network: torch.nn.Module, picture: NDArray[np.float32]) -> list[NDArray[np.float32]]:
     """Grad-CAM by a hook on torchxrayvision's own network, a backward pass through all of it per output."""
     kept: list[torch.Tensor] = []
@@ -44,12 +49,11 @@ def textbook(network: torch.nn.Module, picture: NDArray[np.float32]) -> list[NDA
         logits = network(torch.from_numpy(picture[None, None]).requires_grad_())[0]
     finally:
         hook.remove()
-    maps = []
+    maps: list[NDArray[np.float32]] = []
     for logit in logits:
         kept[0].grad = None
         logit.backward(retain_graph=True)
-        assert kept[0].grad is not None
-        weights = kept[0].grad.mean(dim=(2, 3), keepdim=True)
+        weights = gradient_of(kept[0]).mean(dim=(2, 3), keepdim=True)
         cam = (weights * kept[0].detach()).sum(dim=1)[0].clamp(min=0).numpy()
         maps.append(np.asarray(cam / cam.max() if cam.max() > 0 else cam, dtype=np.float32))
     return maps
@@ -58,13 +62,13 @@ def textbook(network: torch.nn.Module, picture: NDArray[np.float32]) -> list[NDA
 def test_maps_equal_a_textbook_grad_cam(classifier: Classifier, store: ModelStore) -> None:
     network = official_network(store)
     spread = []
-    for picture in small_inputs(3)[:, 0]:
+    for picture in small_inputs(2)[:, 0]:
         inference = infer(classifier, picture, {}, ())
         heatmaps = grad_cam(classifier, inference, inference.findings, GEOMETRY)
         for expected, heatmap in zip(textbook(network, picture), heatmaps, strict=True):
             np.testing.assert_allclose(heatmap.activation, expected, rtol=0, atol=1e-5)
             spread.append(float(expected.std()))
-    assert sum(each > 0.1 for each in spread) > 20  # the maps compared are not flat
+    assert sum(each > 0.1 for each in spread) > 12  # the maps compared are not flat
 
 
 def test_maps_are_normalised_and_in_order(classifier: Classifier, inference: Inference) -> None:

@@ -22,7 +22,7 @@ from pydicom.uid import (
 )
 
 from mcads_node.errors import InstanceUnreadable
-from mcads_node.identifiers import Identifiers, read_identifiers
+from mcads_node.receive.identifiers import Identifiers, read_identifiers
 from tests.part10_files import data_set_bytes, radiograph
 from tests.shared_data import data_dir
 

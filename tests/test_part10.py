@@ -12,8 +12,8 @@ from pydicom.dataset import Dataset
 from pydicom.sequence import Sequence
 from pydicom.uid import ExplicitVRBigEndian, ExplicitVRLittleEndian, ImplicitVRLittleEndian
 
-from mcads_node import read
 from mcads_node.errors import InstanceUnreadable
+from mcads_node.read import radiograph as read
 from tests.encodings import data_set, headerless, part10, picture
 from tests.reading import LOSSLESS, expected, radiograph_of, reason_of
 

@@ -11,8 +11,8 @@ from pydicom.dataset import Dataset
 from pydicom.uid import UID, ExplicitVRBigEndian, ImplicitVRLittleEndian
 from torchxrayvision.datasets import normalize
 
-from mcads_node import read
 from mcads_node.instance import View
+from mcads_node.read import radiograph as read
 from tests import encodings
 from tests.encodings import data_set, deepened, encapsulated, part10, picture
 from tests.reading import LOSSLESS, expected, pixels_of, radiograph_of

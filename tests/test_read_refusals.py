@@ -16,9 +16,9 @@ from pydicom.dataset import Dataset
 from pydicom.encaps import encapsulate, get_frame
 from pydicom.uid import ImplicitVRLittleEndian
 
-from mcads_node import read
 from mcads_node.errors import InstanceUnreadable
 from mcads_node.instance import Radiograph
+from mcads_node.read import radiograph as read
 from tests import encodings
 from tests.encodings import data_set, deepened, encapsulated, headerless, part10, picture
 from tests.reading import LOSSLESS, radiograph_of
@@ -261,7 +261,7 @@ def test_bad_input_is_refused_with_a_reason(name: str, capfd: pytest.CaptureFixt
 
 
 def test_a_deflated_bomb_is_not_inflated(monkeypatch: pytest.MonkeyPatch) -> None:
-    from mcads_node import part10 as reader
+    from mcads_node.read import part10 as reader
 
     data = part10(data_set(np.zeros((2000, 1000), dtype=np.int64), bits_stored=16), "1.2.840.10008.1.2.1.99")
     assert len(data) < 20_000

@@ -32,13 +32,13 @@ from pydicom.uid import (
     RLELossless,
 )
 
-from mcads_node.admission import Admission, AllowedRequestor
-from mcads_node.arrival import Arrival
 from mcads_node.association import Timeouts
-from mcads_node.codec import TRANSFER_SYNTAXES
 from mcads_node.errors import PeerUnreachable
 from mcads_node.instance import Requestor
-from mcads_node.receive import ReceiverSettings, StorageScp, by_preference
+from mcads_node.read.transfer_syntaxes import TRANSFER_SYNTAXES
+from mcads_node.receive.admission import Admission, AllowedRequestor
+from mcads_node.receive.arrival import Arrival
+from mcads_node.receive.scp import ReceiverSettings, StorageScp, by_preference
 from tests.part10_files import DX_FOR_PRESENTATION, data_set_bytes, radiograph, write
 from tests.peers import RawPeer, associate_rq, command_elements, echoscu, pdu, storescu
 

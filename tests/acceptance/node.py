@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from mcads_node.overview import describe_study
+from mcads_node.verbs.overview import describe_study
 from mcads_node.yamlfile import write_yaml
 from tests.peers import echoscu, free_port
 

@@ -1,8 +1,8 @@
 """Reading single attributes of a data set that others wrote: a value of the right type, or a clear refusal.
 
 pydicom converts a value when it is first asked for, so each look-up may fail in ways that depend on the
-bytes. Here, and in `mcads_node.part10`, those failures become `InstanceUnreadable`. Texts from the data set
-are quoted only where they are code strings: anything else may be PHI that slipped into the wrong place.
+bytes. Here, and in `mcads_node.read.part10`, those failures become `InstanceUnreadable`. Texts from the data
+set are quoted only where they are code strings: anything else may be PHI that slipped into the wrong place.
 """
 
 from __future__ import annotations

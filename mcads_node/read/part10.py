@@ -25,9 +25,9 @@ from pydicom.uid import (
     ImplicitVRLittleEndian,
 )
 
-from mcads_node.attributes import PYDICOM_ERRORS, first_value, named, odd_data_expected
 from mcads_node.errors import InstanceUnreadable
 from mcads_node.instance import is_valid_uid
+from mcads_node.read.attributes import PYDICOM_ERRORS, first_value, named, odd_data_expected
 
 #: a deflated data set may not grow beyond this, so that a small file cannot exhaust the memory
 MAX_INFLATED_BYTES = 256 * 2**20

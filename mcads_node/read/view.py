@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from pydicom.dataset import Dataset
 
-from mcads_node.attributes import PYDICOM_ERRORS, code_string, first_item, odd_data_expected
 from mcads_node.errors import InstanceUnreadable
 from mcads_node.instance import View
+from mcads_node.read.attributes import PYDICOM_ERRORS, code_string, first_item, odd_data_expected
 
 #: CID 4010 "DX View", SNOMED CT and, in older files, SNOMED RT codes; of the rest, every one is OTHER
 _VIEW_CODES = {

@@ -12,11 +12,12 @@ from pydicom.encaps import encapsulate, get_frame
 from pydicom.pixels.decoders.base import get_decoder
 from pydicom.uid import UID
 
-from mcads_node.attributes import PYDICOM_ERRORS, code_string, integer, named, odd_data_expected, quoted
-from mcads_node.codec import LOSSY, RLE, TRANSFER_SYNTAXES, decode_frame, header_of_frame
-from mcads_node.codestream import Codestream
 from mcads_node.errors import InstanceUnreadable
 from mcads_node.instance import is_valid_uid
+from mcads_node.read.attributes import PYDICOM_ERRORS, code_string, integer, named, odd_data_expected, quoted
+from mcads_node.read.codec import decode_frame, header_of_frame
+from mcads_node.read.codestream import Codestream
+from mcads_node.read.transfer_syntaxes import LOSSY, RLE, TRANSFER_SYNTAXES
 
 #: the largest radiographs are near 20 million pixels; beyond this a header lies, or would exhaust the memory
 MAX_PIXELS = 100_000_000

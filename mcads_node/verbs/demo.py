@@ -20,18 +20,19 @@ from pydicom.uid import Comprehensive3DSRStorage, SecondaryCaptureImageStorage
 from rich.console import Console
 
 from mcads_node import phantom
-from mcads_node.admission import Admission, AllowedRequestor
-from mcads_node.arrival import Arrival
+from mcads_node.deliver.send import Answer, Caller, DestinationAddress, Outgoing, echo, send
 from mcads_node.errors import InstanceUnreadable, NodeError, TransientError
 from mcads_node.finding import Finding
 from mcads_node.instance import View, is_valid_uid
-from mcads_node.offline import files_in, write_picture
-from mcads_node.overview import describe_study
-from mcads_node.read import TRANSFER_SYNTAXES, read_dataset
-from mcads_node.receive import ReceiverSettings, StorageScp
+from mcads_node.read.radiograph import read_dataset
+from mcads_node.read.transfer_syntaxes import TRANSFER_SYNTAXES
+from mcads_node.receive.admission import Admission, AllowedRequestor
+from mcads_node.receive.arrival import Arrival
+from mcads_node.receive.scp import ReceiverSettings, StorageScp
 from mcads_node.report.readback import findings_in
 from mcads_node.result import ObjectKind
-from mcads_node.send import Answer, Caller, DestinationAddress, Outgoing, echo, send
+from mcads_node.verbs.offline import files_in, write_picture
+from mcads_node.verbs.overview import describe_study
 from mcads_node.yamlfile import write_yaml
 
 NODE, PACS, MODALITY = "MCADS", "DEMO_PACS", "DEMO_MODALITY"

@@ -10,8 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 from pydicom.dataset import Dataset
 
-from mcads_node.attributes import code_string, named, quoted
 from mcads_node.instance import InputCheck, Verdict, View
+from mcads_node.read.attributes import code_string, named, quoted
 from mcads_node.resample import geometry_for
 
 #: of the 2048 steps of display values, between the 1st and the 99th percentile; 1,328 radiographs of NIH

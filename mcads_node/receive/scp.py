@@ -23,14 +23,7 @@ from weakref import WeakKeyDictionary, WeakSet
 
 from pydicom.dataelem import DataElement
 from pydicom.dataset import Dataset
-from pydicom.uid import (
-    HTJ2K,
-    JPEG2000,
-    UID,
-    JPEGBaseline8Bit,
-    JPEGExtended12Bit,
-    JPEGLSNearLossless,
-)
+from pydicom.uid import UID
 from pynetdicom import evt
 from pynetdicom.ae import ApplicationEntity
 from pynetdicom.association import Association
@@ -39,13 +32,14 @@ from pynetdicom.dimse_primitives import C_STORE
 from pynetdicom.pdu_primitives import A_ASSOCIATE
 from pynetdicom.presentation import PresentationContext, build_context
 
-from mcads_node.admission import UNDECIDED, Admission, Rejection, plain_address
-from mcads_node.arrival import Arrival, StoreCommand, arrival_of
 from mcads_node.association import Timeouts, configure
 from mcads_node.errors import PeerUnreachable
-from mcads_node.identifiers import uid_text
 from mcads_node.instance import Requestor, is_valid_uid
-from mcads_node.listener import MOST_STRANGERS, Connection, Listener, close, is_open
+from mcads_node.read.transfer_syntaxes import LOSSY
+from mcads_node.receive.admission import UNDECIDED, Admission, Rejection, plain_address
+from mcads_node.receive.arrival import Arrival, StoreCommand, arrival_of
+from mcads_node.receive.identifiers import uid_text
+from mcads_node.receive.listener import MOST_STRANGERS, Connection, Listener, close, is_open
 
 #: SOP classes of radiographs
 STORAGE_CLASSES = {
@@ -56,7 +50,6 @@ STORAGE_CLASSES = {
     "1.2.840.10008.5.1.4.1.1.12.2": "X-Ray Radiofluoroscopic Image Storage",
 }
 VERIFICATION = "1.2.840.10008.1.1"
-_LOSSY = frozenset({JPEGBaseline8Bit, JPEGExtended12Bit, JPEGLSNearLossless, JPEG2000, HTJ2K})
 
 _SOP_CLASS_UID = 0x0000_0002
 _SOP_INSTANCE_UID = 0x0000_1000
@@ -95,7 +88,7 @@ def by_preference(transfer_syntaxes: tuple[str, ...]) -> list[str]:
 
     def rank(uid: str) -> tuple[bool, bool, bool]:
         syntax = UID(uid)
-        return syntax in _LOSSY, syntax.is_compressed, not syntax.is_little_endian or syntax.is_implicit_VR
+        return syntax in LOSSY, syntax.is_compressed, not syntax.is_little_endian or syntax.is_implicit_VR
 
     return sorted(transfer_syntaxes, key=rank)
 

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from mcads_node.config import Configuration, DestinationSection
+from mcads_node.deliver.send import Caller, echo
 from mcads_node.errors import ConfigError, ModelUnusable, NodeError, Problem
-from mcads_node.send import Caller, echo
 from mcads_node.service import check_model, destination_address, load, model_store
 from mcads_node.state import open_state
 

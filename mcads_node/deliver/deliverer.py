@@ -28,8 +28,8 @@ from typing import Protocol
 import structlog
 
 from mcads_node.backoff import ErrorKind, Failure, GiveUp, RetryPolicy, next_attempt
+from mcads_node.deliver.send import Answer, Caller, DestinationAddress, Outgoing, send
 from mcads_node.errors import NodeError, PeerUnreachable
-from mcads_node.send import Answer, Caller, DestinationAddress, Outgoing, send
 from mcads_node.spool import Spool
 from mcads_node.workitems import Deferred, Delivery, DestinationTrouble, Outcome, Refused, Stored
 

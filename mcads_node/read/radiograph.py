@@ -14,13 +14,13 @@ from __future__ import annotations
 
 from pydicom.dataset import Dataset
 
-from mcads_node.checks import failed_checks
-from mcads_node.codec import TRANSFER_SYNTAXES
-from mcads_node.decode import decode
-from mcads_node.grayscale import to_display
 from mcads_node.instance import Radiograph
-from mcads_node.part10 import header_of, read_dataset, read_header
-from mcads_node.view import view_of
+from mcads_node.read.checks import failed_checks
+from mcads_node.read.decode import decode
+from mcads_node.read.grayscale import to_display
+from mcads_node.read.part10 import header_of, read_dataset, read_header
+from mcads_node.read.transfer_syntaxes import TRANSFER_SYNTAXES
+from mcads_node.read.view import view_of
 
 __all__ = ["TRANSFER_SYNTAXES", "header_of", "read_dataset", "read_header", "read_radiograph", "view_of"]
 

@@ -19,28 +19,10 @@ import jpeg_ls  # type: ignore[import-untyped]
 from openjpeg.utils import decode_pixel_data
 from pydicom.uid import UID
 
-from mcads_node.attributes import PYDICOM_ERRORS, named
-from mcads_node.codestream import Codestream, bare_jpeg, read_jpeg, read_jpeg2000
 from mcads_node.errors import InstanceUnreadable
-
-_NATIVE = ("1.2.840.10008.1.2.1", "1.2.840.10008.1.2", "1.2.840.10008.1.2.1.99", "1.2.840.10008.1.2.2")
-RLE = "1.2.840.10008.1.2.5"
-_JPEG = tuple(f"1.2.840.10008.1.2.4.{process}" for process in (70, 57, 51, 50))
-_JPEG_LS = ("1.2.840.10008.1.2.4.80", "1.2.840.10008.1.2.4.81")
-_JPEG_2000 = tuple(f"1.2.840.10008.1.2.4.{part}" for part in (90, 91, 201, 202, 203))
-#: decoded values may overshoot the stored range where the encoder was lossy
-LOSSY = frozenset(f"1.2.840.10008.1.2.4.{part}" for part in (50, 51, 81, 91, 203))
-
-#: everything that can be decoded here, so everything a receiver may accept; native and lossless first
-TRANSFER_SYNTAXES: tuple[str, ...] = (
-    *_NATIVE,
-    RLE,
-    *_JPEG[:2],
-    _JPEG_LS[0],
-    *_JPEG_2000,
-    *_JPEG[2:],
-    _JPEG_LS[1],
-)
+from mcads_node.read.attributes import PYDICOM_ERRORS, named
+from mcads_node.read.codestream import Codestream, bare_jpeg, read_jpeg, read_jpeg2000
+from mcads_node.read.transfer_syntaxes import JPEG_2000, JPEG_LS
 
 
 def header_of_frame(frame: bytes, syntax: UID) -> Codestream:
@@ -51,7 +33,7 @@ def header_of_frame(frame: bytes, syntax: UID) -> Codestream:
     InstanceUnreadable
         Where the frame is not what its transfer syntax says.
     """
-    return read_jpeg2000(frame) if syntax in _JPEG_2000 else read_jpeg(frame)
+    return read_jpeg2000(frame) if syntax in JPEG_2000 else read_jpeg(frame)
 
 
 def decode_frame(frame: bytes, header: Codestream, syntax: UID) -> bytes:
@@ -68,9 +50,9 @@ def decode_frame(frame: bytes, header: Codestream, syntax: UID) -> bytes:
         Where the codestream is damaged.
     """
     decoder: Callable[[bytes, Codestream, UID], bytes] = _gdcm
-    if syntax in _JPEG_2000:
+    if syntax in JPEG_2000:
         decoder = _openjpeg
-    elif syntax in _JPEG_LS:
+    elif syntax in JPEG_LS:
         decoder = _charls
     try:
         decoded = decoder(frame, header, syntax)

@@ -14,9 +14,9 @@ from pynetdicom.association import Association
 from pynetdicom.presentation import build_context
 
 from mcads_node.backoff import ErrorKind
+from mcads_node.deliver.requesting import Caller, DestinationAddress, Heard, associated
 from mcads_node.errors import InstanceUnreadable, PeerUnreachable
 from mcads_node.instance import is_valid_uid
-from mcads_node.requesting import Caller, DestinationAddress, Heard, associated
 from mcads_node.store_status import Answer, answer_of
 
 __all__ = ["Answer", "Caller", "DestinationAddress", "EchoResult", "Outgoing", "echo", "send"]

@@ -9,9 +9,9 @@ from datetime import UTC, datetime
 from typing import Protocol
 
 from mcads_node.errors import InstanceUnreadable, TransientError
-from mcads_node.identifiers import read_identifiers
 from mcads_node.instance import ReceivedInstance, Requestor, is_valid_uid
 from mcads_node.product import IMPLEMENTATION_CLASS_UID, IMPLEMENTATION_VERSION_NAME
+from mcads_node.receive.identifiers import read_identifiers
 from mcads_node.spool import Spool
 from mcads_node.workitems.records import Receipt
 

@@ -20,7 +20,7 @@ from pydicom.filewriter import dcmwrite
 from pydicom.uid import DigitalXRayImageStorageForPresentation, ExplicitVRLittleEndian
 
 from mcads_node.instance import View
-from mcads_node.phantom_anatomy import lateral_attenuation, pa_attenuation
+from mcads_node.phantom.anatomy import lateral_attenuation, pa_attenuation
 
 #: height of the field in mm
 FIELD = 400.0

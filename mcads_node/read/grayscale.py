@@ -13,7 +13,8 @@ import numpy as np
 from numpy.typing import NDArray
 from pydicom.dataset import Dataset
 
-from mcads_node.attributes import (
+from mcads_node.errors import InstanceUnreadable
+from mcads_node.read.attributes import (
     PYDICOM_ERRORS,
     code_string,
     first_item,
@@ -24,8 +25,7 @@ from mcads_node.attributes import (
     odd_data_expected,
     quoted,
 )
-from mcads_node.decode import StoredPixels
-from mcads_node.errors import InstanceUnreadable
+from mcads_node.read.decode import StoredPixels
 
 #: darkest and brightest pixel of a `Radiograph`, as torchxrayvision's models were trained
 DARKEST, BRIGHTEST = -1024.0, 1024.0

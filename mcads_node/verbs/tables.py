@@ -20,9 +20,9 @@ from rich.progress import (
 from rich.table import Table
 
 if TYPE_CHECKING:
-    from mcads_node.demo import DemoResult
-    from mcads_node.offline import OfflineResult
-    from mcads_node.readiness import CheckResult
+    from mcads_node.verbs.demo import DemoResult
+    from mcads_node.verbs.offline import OfflineResult
+    from mcads_node.verbs.readiness import CheckResult
 
 #: how a presence is shown
 _MARKS = {"present": "[bold red]present[/]", "absent": "absent", "undetermined": "[yellow]undetermined[/]"}
@@ -51,6 +51,8 @@ def show_offline(console: Console, result: OfflineResult, folder: Path) -> None:
         console.print(findings_table(f"{file['file']} ({file['view']})", file["findings"]))
         for check in file["checks"]:
             console.print(f"  [yellow]{check['verdict']}[/]: {escape(check['reason'])}", highlight=False)
+    for problem in result.problems:
+        console.print(f"[bold red]{escape(problem)}[/]", highlight=False)
     if result.caution:
         console.print(f"[bold red]{escape(result.caution)}[/]")
     console.print(
@@ -66,6 +68,7 @@ def offline_json(result: OfflineResult) -> dict[str, Any]:
     """Give what ``analyse`` found as plain values."""
     return {
         "caution": result.caution,
+        "problems": list(result.problems),
         "files": [
             {
                 "file": str(file.file),
@@ -190,13 +193,13 @@ def download_progress(console: Console, name: str) -> Iterator[Callable[[int, in
 
 
 @contextmanager
-def files_progress(console: Console, total: int) -> Iterator[Callable[[Path], None]]:
+def files_progress(console: Console, total: int) -> Iterator[Callable[[], None]]:
     """Show how many files are done; gives the callback that counts one."""
     with Progress(
         TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), console=console
     ) as bar:
         task = bar.add_task("analysing", total=total)
-        yield lambda _file: bar.advance(task)
+        yield lambda: bar.advance(task)
 
 
 def show_demo(console: Console, result: DemoResult) -> None:

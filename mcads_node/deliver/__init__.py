@@ -1,0 +1,1 @@
+"""Deliver: the Storage SCU, and the threads that bring results to their destinations."""

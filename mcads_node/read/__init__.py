@@ -1,0 +1,1 @@
+"""Read: from the bytes of a received instance to a `Radiograph`; see `mcads_node.read.radiograph`."""

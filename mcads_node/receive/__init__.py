@@ -1,0 +1,1 @@
+"""Receive: the Storage SCP, and how an object is kept before its sender is answered."""

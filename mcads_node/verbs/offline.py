@@ -1,0 +1,239 @@
+"""Analyse files without a network: the verb ``analyse``."""
+
+from __future__ import annotations
+
+import io
+import os
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+
+from PIL import Image
+from pydicom import dcmread
+
+from mcads_node.compute import Compute, WorkerLost
+from mcads_node.config import RoutesConfig, Rule
+from mcads_node.errors import NodeError, PermanentError
+from mcads_node.finding import Algorithm, Finding
+from mcads_node.instance import Declined, InputCheck, Requestor
+from mcads_node.read.part10 import read_dataset
+from mcads_node.result import ObjectKind, ReportContext, ResultObject
+from mcads_node.shipped import shipped_folder
+from mcads_node.state import weights_dir
+from mcads_node.task import Analysis, AnalysisRequest, ReadingRecord, ReportRequest, WorkerSettings
+from mcads_node.yamlfile import load_yaml
+
+_MEMORY_LIMIT_MIB = 8192
+_TIMEOUT_SECONDS = 300.0
+
+#: who "sent" a file that was named on the command line, to rules that ask
+NOBODY = Requestor(ae_title="", address="127.0.0.1", called_ae_title="")
+
+
+@dataclass(frozen=True, kw_only=True)
+class FileOutcome:
+    """What became of one file."""
+
+    file: Path
+    #: None where it was analysed
+    reason: str | None = None
+    study_instance_uid: str = ""
+    sop_instance_uid: str = ""
+    view: str = ""
+    rule: str = ""
+    findings: tuple[Finding, ...] = ()
+    checks: tuple[InputCheck, ...] = ()
+
+
+@dataclass(frozen=True, kw_only=True)
+class WrittenObject:
+    """One result on the disk."""
+
+    kind: ObjectKind
+    sop_instance_uid: str
+    file: Path
+    #: the same as PNG, for the eyes; None for an SR
+    picture: Path | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class OfflineResult:
+    """What became of all files."""
+
+    files: tuple[FileOutcome, ...]
+    objects: tuple[WrittenObject, ...]
+    #: why a study has no report
+    problems: tuple[str, ...]
+    #: what every object says of the model; empty for a model fit to serve
+    caution: str
+
+
+@contextmanager
+def offline_compute(data_dir: Path, model: str) -> Iterator[Compute]:
+    """Run one worker with `model`, whose weights lie in the node's data folder.
+
+    Raises
+    ------
+    NodeError
+        The model cannot be used, with what to do.
+    """
+    settings = WorkerSettings(
+        models_dir=shipped_folder("models"),
+        weights_dir=weights_dir(data_dir),
+        model=model,
+        memory_limit_mib=_MEMORY_LIMIT_MIB,
+    )
+    compute = Compute(settings, workers=1, timeout_seconds=_TIMEOUT_SECONDS)
+    try:
+        compute.start()
+        yield compute
+    finally:
+        compute.stop(grace_seconds=0)
+
+
+def rules_in(routes: Path | None) -> tuple[Rule, ...]:
+    """Read the rules of a ``routes.yaml``, or those that are shipped; destinations are not asked for."""
+    return load_yaml(routes or shipped_folder("config") / "routes.yaml", RoutesConfig).routes
+
+
+def files_in(paths: Iterable[Path]) -> Iterator[Path]:
+    """Give the files among `paths`, and all files below the folders among them, sorted by name."""
+    for path in paths:
+        if path.is_dir():
+            yield from sorted(found for found in path.rglob("*") if found.is_file())
+        else:
+            yield path
+
+
+def analyse_files(
+    files: Sequence[Path],
+    out: Path,
+    compute: Compute,
+    rules: tuple[Rule, ...],
+    progress: Callable[[], None],
+) -> OfflineResult:
+    """Analyse `files`, report their studies, and write all objects below `out`.
+
+    A file that cannot be analysed, even one that crashes its worker, is told with its reason, and the next
+    one is analysed as if nothing had happened.
+
+    Parameters
+    ----------
+    files
+        DICOM files, Part 10 or headerless.
+    out
+        Folder of the results; made where it is not there. Each study has a folder of its own in it.
+    compute
+        Where the work is done.
+    rules
+        As in ``routes.yaml``.
+    progress
+        Called after each file.
+    """
+    now = datetime.now(UTC)
+    run = _Run(out, compute, rules, ReportContext(series_started=now, created=now))
+    outcomes = []
+    for file in files:
+        outcomes.append(run.analyse(file))
+        progress()
+    run.report()
+    return OfflineResult(
+        files=tuple(outcomes),
+        objects=tuple(run.written),
+        problems=tuple(run.problems),
+        caution=run.algorithm.caution if run.algorithm else "",
+    )
+
+
+class _Run:
+    """What is gathered while files are analysed one after the other."""
+
+    def __init__(self, out: Path, compute: Compute, rules: tuple[Rule, ...], context: ReportContext) -> None:
+        self._out = out
+        self._compute = compute
+        self._rules = rules
+        self._context = context
+        #: by Study Instance UID: what its report needs, without the large objects
+        self._studies: dict[str, list[ReadingRecord]] = {}
+        self._files: dict[str, Path] = {}
+        self.algorithm: Algorithm | None = None
+        self.written: list[WrittenObject] = []
+        self.problems: list[str] = []
+
+    def analyse(self, file: Path) -> FileOutcome:
+        try:
+            request = AnalysisRequest(
+                data=file.read_bytes(), requestor=NOBODY, rules=self._rules, context=self._context
+            )
+            outcome = self._compute.analyse(request).result()
+        except OSError as error:
+            return FileOutcome(file=file, reason=f"cannot be read: {error.strerror}")
+        except (PermanentError, WorkerLost) as error:
+            return FileOutcome(file=file, reason=str(error))
+        if isinstance(outcome, Declined):
+            return FileOutcome(file=file, reason=f"declined: {outcome.reason}")
+        return self._keep(file, outcome)
+
+    def _keep(self, file: Path, analysis: Analysis) -> FileOutcome:
+        header = read_dataset(analysis.header)
+        study, instance = str(header.StudyInstanceUID), str(header.SOPInstanceUID)
+        first = self._files.setdefault(instance, file)
+        if first != file:
+            reason = f"has the same SOP Instance UID (0008,0018) as {first}"
+            return FileOutcome(file=file, reason=reason)
+        self.algorithm = analysis.algorithm
+        self._studies.setdefault(study, []).append(analysis.record())
+        self._write(study, analysis.heatmaps)
+        return FileOutcome(
+            file=file,
+            study_instance_uid=study,
+            sop_instance_uid=instance,
+            view=analysis.view,
+            rule=analysis.route.rule,
+            findings=analysis.findings,
+            checks=analysis.checks,
+        )
+
+    def report(self) -> None:
+        """Make every study's report."""
+        for study, records in self._studies.items():
+            assert self.algorithm is not None  # noqa: S101 - a study is here only once an image was analysed
+            request = ReportRequest(readings=tuple(records), algorithm=self.algorithm, context=self._context)
+            try:
+                self._write(study, self._compute.compose(request).result())
+            except (PermanentError, WorkerLost) as error:
+                self.problems.append(f"study {study}: no report: {error}")
+
+    def _write(self, study: str, results: Iterable[ResultObject]) -> None:
+        folder = self._out / f"study-{list(self._studies).index(study) + 1}"
+        self.written += [write_object(result, folder) for result in results]
+
+
+def write_object(result: ResultObject, folder: Path) -> WrittenObject:
+    """Write one object below `folder` under its kind and UID; a capture also as PNG.
+
+    Raises
+    ------
+    NodeError
+        The folder cannot be written to.
+    """
+    file = folder / f"{result.kind}-{result.sop_instance_uid}.dcm"
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        file.write_bytes(result.data)
+        picture = (
+            None if result.kind is ObjectKind.SR else write_picture(result.data, file.with_suffix(".png"))
+        )
+    except OSError as error:
+        raise NodeError(f"{os.fspath(file)} cannot be written: {error.strerror}") from error
+    return WrittenObject(
+        kind=result.kind, sop_instance_uid=result.sop_instance_uid, file=file, picture=picture
+    )
+
+
+def write_picture(data: bytes, file: Path) -> Path:
+    """Write the pixels of a secondary capture as a PNG."""
+    Image.fromarray(dcmread(io.BytesIO(data)).pixel_array).save(file)
+    return file
