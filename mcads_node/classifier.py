@@ -159,7 +159,7 @@ def load_classifier(
         raise ModelUnusable(
             f"model {name}: its weights do not fit a {manifest.architecture}: {error}"
         ) from error
-    # not channels-last, though it is faster: its rounding moved heatmaps by 1e-5 from torchxrayvision's own
+    # torchxrayvision's own memory format: channels-last rounds otherwise, and moved heatmaps by 1e-5
     network.requires_grad_(False).eval().to(where)
     classifier = Classifier(manifest, network, where, weights.digest)
     classifier.forward(torch.zeros(1, 1, classifier.input_size, classifier.input_size))

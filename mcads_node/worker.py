@@ -89,8 +89,8 @@ class _Work:
     def __init__(self, settings: WorkerSettings) -> None:
         self._settings = settings
 
-    # One thread a worker, and more workers instead: OpenMP's threads wait for one another by spinning, and on a
-    # machine that does anything else one forward pass then takes up to a hundred times as long (measured).
+    # One thread a worker, and more workers instead: OpenMP's threads wait for one another by spinning, and on
+    # a machine that does anything else a forward pass then takes up to a hundred times as long (measured).
     @cached_property
     def _classifier(self) -> Classifier:
         settings = self._settings

@@ -1,4 +1,4 @@
-"""Reading our Structured Report as its receivers do, to see that it says what was found."""
+"""Reading our objects as their receivers do, to see that they say what was found."""
 
 from __future__ import annotations
 
@@ -6,6 +6,9 @@ import io
 from typing import Any
 
 from highdicom.sr import MeasurementReport, srread
+from PIL import Image
+from pydicom import dcmread
+from pydicom.errors import InvalidDicomError
 from pydicom.sr.coding import Code
 
 from mcads_node.errors import ReportImpossible
@@ -45,6 +48,22 @@ def findings_in(data: bytes) -> dict[str, tuple[Finding, ...]]:
     except (AttributeError, IndexError, KeyError, TypeError, ValueError) as error:
         raise ReportImpossible(f"the report cannot be read back: {error}") from error
     return {image: tuple(findings) for image, findings in found.items()}
+
+
+def picture_in(data: bytes) -> bytes:
+    """Give the pixels of one of our secondary captures (Part 10 file) as a PNG.
+
+    Raises
+    ------
+    ReportImpossible
+        The bytes are no such capture.
+    """
+    picture = io.BytesIO()
+    try:
+        Image.fromarray(dcmread(io.BytesIO(data)).pixel_array).save(picture, "PNG")
+    except (AttributeError, InvalidDicomError, TypeError, ValueError) as error:
+        raise ReportImpossible(f"the capture cannot be read back: {error}") from error
+    return picture.getvalue()
 
 
 def _finding(group: Any) -> Finding | None:

@@ -14,14 +14,14 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from pydicom import dcmread, dcmwrite
+from pydicom import dcmwrite
 from pydicom.dataset import Dataset
 from pydicom.uid import Comprehensive3DSRStorage, SecondaryCaptureImageStorage
 from rich.console import Console
 
 from mcads_node import phantom
 from mcads_node.deliver.send import Answer, Caller, DestinationAddress, Outgoing, echo, send
-from mcads_node.errors import InstanceUnreadable, NodeError, TransientError
+from mcads_node.errors import InstanceUnreadable, ReportImpossible, TransientError
 from mcads_node.finding import Finding
 from mcads_node.instance import View, is_valid_uid
 from mcads_node.read.radiograph import read_dataset
@@ -29,9 +29,9 @@ from mcads_node.read.transfer_syntaxes import TRANSFER_SYNTAXES
 from mcads_node.receive.admission import Admission, AllowedRequestor
 from mcads_node.receive.arrival import Arrival
 from mcads_node.receive.scp import ReceiverSettings, StorageScp
-from mcads_node.report.readback import findings_in
+from mcads_node.report.readback import findings_in, picture_in
 from mcads_node.result import ObjectKind
-from mcads_node.verbs.offline import files_in, write_picture
+from mcads_node.verbs.offline import files_in
 from mcads_node.verbs.overview import describe_study
 from mcads_node.yamlfile import write_yaml
 
@@ -338,12 +338,12 @@ def _objects(studies: Sequence[dict[str, Any]], pacs: SmallPacs) -> Iterator[Dem
             named = file.with_name(f"{kind}-{file.name}")
             file.rename(named)
             try:
-                picture = None
-                if kind is not ObjectKind.SR:
-                    picture = write_picture(named.read_bytes(), named.with_suffix(".png"))
-                elif not dcmread(named).ContentSequence:
-                    raise DemoFailed(f"{named} has no content")
-            except (AttributeError, NodeError, OSError, ValueError) as error:
-                raise DemoFailed(f"{named} cannot be read back: {error}") from error
+                picture = None if kind is ObjectKind.SR else named.with_suffix(".png")
+                if picture is None:
+                    findings_in(named.read_bytes())
+                else:
+                    picture.write_bytes(picture_in(named.read_bytes()))
+            except (ReportImpossible, OSError) as error:
+                raise DemoFailed(f"{named}: {error}") from error
             pacs.received[result["sop_instance_uid"]] = named
             yield DemoObject(kind=kind, file=named, picture=picture)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
@@ -10,15 +9,13 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
-from PIL import Image
-from pydicom import dcmread
-
 from mcads_node.compute import Compute, WorkerLost
 from mcads_node.config import RoutesConfig, Rule
 from mcads_node.errors import NodeError, PermanentError
 from mcads_node.finding import Algorithm, Finding
 from mcads_node.instance import Declined, InputCheck, Requestor
 from mcads_node.read.part10 import read_dataset
+from mcads_node.report.readback import picture_in
 from mcads_node.result import ObjectKind, ReportContext, ResultObject
 from mcads_node.shipped import shipped_folder
 from mcads_node.state import weights_dir
@@ -223,17 +220,11 @@ def write_object(result: ResultObject, folder: Path) -> WrittenObject:
     try:
         folder.mkdir(parents=True, exist_ok=True)
         file.write_bytes(result.data)
-        picture = (
-            None if result.kind is ObjectKind.SR else write_picture(result.data, file.with_suffix(".png"))
-        )
+        picture = None if result.kind is ObjectKind.SR else file.with_suffix(".png")
+        if picture is not None:
+            picture.write_bytes(picture_in(result.data))
     except OSError as error:
         raise NodeError(f"{os.fspath(file)} cannot be written: {error.strerror}") from error
     return WrittenObject(
         kind=result.kind, sop_instance_uid=result.sop_instance_uid, file=file, picture=picture
     )
-
-
-def write_picture(data: bytes, file: Path) -> Path:
-    """Write the pixels of a secondary capture as a PNG."""
-    Image.fromarray(dcmread(io.BytesIO(data)).pixel_array).save(file)
-    return file

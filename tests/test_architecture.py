@@ -1,0 +1,65 @@
+"""Each foreign library has one home, and the processes that should stay small do."""
+
+import ast
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+PACKAGE = Path(__file__).resolve().parents[1] / "mcads_node"
+
+#: where a library may be imported: modules and packages below mcads_node
+HOMES = {
+    "pynetdicom": {"association", "receive", "deliver"},
+    "torch": {"classifier", "infer", "explain", "model_store"},
+    "torchxrayvision": {"classifier", "model_store"},
+    "safetensors": {"classifier", "model_store"},
+    "requests": {"model_store"},
+    "highdicom": {"report"},
+    "PIL": {"report"},
+    "sqlalchemy": {"workitems", "migrations"},
+    "alembic": {"migrations"},
+    "apscheduler": {"tend"},
+    "yaml": {"yamlfile"},
+    "pydantic": {"yamlfile", "config", "model_store"},
+    "gdcm": {"read"},
+    "openjpeg": {"read"},
+    "jpeg_ls": {"read"},
+    "typer": {"cli"},
+    "rich": {"cli", "verbs"},
+    "pickle": set(),
+}
+
+
+def imports() -> Iterator[tuple[str, str]]:
+    """Pairs of a module's home (its first name below the package) and a top-level name that it imports."""
+    for file in PACKAGE.rglob("*.py"):
+        home = file.relative_to(PACKAGE).with_suffix("").parts[0]
+        for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.Import):
+                yield from ((home, alias.name.split(".")[0]) for alias in node.names)
+            elif isinstance(node, ast.ImportFrom) and node.module and node.level == 0:
+                yield home, node.module.split(".")[0]
+
+
+@pytest.mark.parametrize("library", sorted(HOMES))
+def test_a_library_has_one_home(library: str) -> None:
+    found = {home for home, name in imports() if name == library}
+    assert found <= HOMES[library]
+    # a library that is imported nowhere has lost its home, and its line here
+    assert found or not HOMES[library]
+
+
+def test_the_receiving_process_and_the_verbs_start_without_torch() -> None:
+    heavy = "torch torchvision torchxrayvision highdicom pandas PIL.Image".split()
+    script = f"import sys, mcads_node.service, mcads_node.cli; print([m for m in {heavy} if m in sys.modules])"
+    loaded = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+    assert loaded.stdout.strip() == "[]"
+
+
+def test_nothing_loads_a_pickle_outside_the_isolated_conversion() -> None:
+    for file in PACKAGE.rglob("*.py"):
+        if "torch.load(" in file.read_text(encoding="utf-8"):
+            assert file.name == "convert_weights.py"
