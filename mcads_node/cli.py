@@ -184,6 +184,27 @@ def studies(
 
 
 @app.command()
+def refused(
+    config: ConfigOption = DEFAULT_CONFIG,
+    limit: Annotated[int, typer.Option(min=1, help="How many, newest first.")] = 50,
+    as_json: JsonOption = False,
+) -> None:
+    """List objects that were kept, but could not be taken for what their senders said, with the reasons.
+
+    Example: mcads-node refused --limit 10
+    """
+    from mcads_node.verbs.overview import list_refused
+    from mcads_node.verbs.tables import show_refused
+
+    configure_logs()
+    found = list_refused(config, limit)
+    if as_json:
+        _print_json(found)
+    else:
+        show_refused(out, found)
+
+
+@app.command()
 def show(
     study: Annotated[str, typer.Argument(help="Study Instance UID, or the node's number of the study.")],
     config: ConfigOption = DEFAULT_CONFIG,

@@ -281,18 +281,36 @@ def load_configuration(path: Path, labels_of: Mapping[str, Iterable[str]]) -> Co
         message = f"{node.analysis.model!r} is not a model here; there are: {', '.join(sorted(labels_of))}"
         line = document.lines.get(("analysis", "model"))
         problems.append(Problem(file=str(path), line=line, key="analysis.model", message=message))
-    context = {
-        "destinations": _keys(document.plain, "destinations"),
-        "labels": labels_of.get(node.analysis.model),
-    }
     rules: tuple[Rule, ...] = ()
     try:
-        rules = read_document(path.parent / node.routes).fit(RoutesConfig, context).routes
+        destinations = _keys(document.plain, "destinations")
+        rules = load_rules(path.parent / node.routes, destinations, labels_of.get(node.analysis.model))
     except ConfigError as error:
         problems += error.problems
     if problems:
         raise ConfigError(problems)
     return Configuration(node=node, rules=rules)
+
+
+def load_rules(
+    path: Path, destinations: Iterable[str] | None, labels: Iterable[str] | None
+) -> tuple[Rule, ...]:
+    """Read ``routes.yaml`` at `path`.
+
+    Parameters
+    ----------
+    path
+        The file.
+    destinations, labels
+        What rules may name; None: anything.
+
+    Raises
+    ------
+    ConfigError
+        With all problems.
+    """
+    context = {"destinations": destinations, "labels": labels}
+    return read_document(path).fit(RoutesConfig, context).routes
 
 
 def _keys(plain: Any, section: str) -> tuple[str, ...]:

@@ -17,7 +17,7 @@ import structlog
 
 from mcads_node import __version__
 from mcads_node.compute import Compute
-from mcads_node.config import Configuration, DestinationSection, load_configuration
+from mcads_node.config import Configuration, DestinationSection, load_configuration, load_rules
 from mcads_node.deliver.deliverer import Deliverer, DeliverySettings
 from mcads_node.deliver.send import Caller, DestinationAddress
 from mcads_node.dispatch import Dispatcher, DispatchSettings
@@ -26,7 +26,7 @@ from mcads_node.instance import Requestor
 from mcads_node.model_store import ModelStore
 from mcads_node.read.transfer_syntaxes import TRANSFER_SYNTAXES
 from mcads_node.receive.admission import Admission, AllowedRequestor
-from mcads_node.receive.arrival import Arrival, keep_in
+from mcads_node.receive.arrival import SUCCESS, Arrival, keep_in
 from mcads_node.receive.scp import ReceiverSettings, StorageScp
 from mcads_node.sdnotify import notify
 from mcads_node.shipped import shipped_folder
@@ -98,7 +98,7 @@ class Node:
         node = configuration.node.node
         #: the last that was started is the first to stop
         self._stops = ExitStack()
-        self._state = open_state(node)
+        self._state = open_state(configuration.node)
         self._stops.callback(self._state.close)
         self._name = f"{socket.gethostname()}/{node.ae_title}"
         self._compute = _compute(configuration)
@@ -149,9 +149,20 @@ class Node:
         """The port that the receiver listens on."""
         return self._receiver.port
 
-    def use_rules(self, configuration: Configuration) -> None:
-        """Route by the rules of `configuration` from the next image on; nothing else of it is taken over."""
-        self._dispatcher.use_rules(configuration.rules)
+    def reload_rules(self, config: Path) -> None:
+        """Read the routes again, and use them from the next image on.
+
+        They are held against the destinations and the model that this node runs with, not against what
+        ``node.yaml`` says by now: that takes a restart.
+
+        Raises
+        ------
+        ConfigError
+            The rules are wrong; those that were used go on being used.
+        """
+        node = self._configuration.node
+        labels = model_store(self._configuration).manifest(node.analysis.model).labels
+        self._dispatcher.use_rules(load_rules(config.parent / node.routes, node.destinations, labels))
 
     def stop(self) -> None:
         """Stop accepting, finish what is being received and analysed, stop delivering, close the state."""
@@ -181,6 +192,13 @@ def _receiver(configuration: Configuration, state: State, dispatcher: Dispatcher
 
     def keep_and_poke(arrival: Arrival) -> int:
         status = keep(arrival)
+        if status != SUCCESS:
+            log.warning(
+                "instance.refused",
+                calling=arrival.requestor.ae_title,
+                status=f"0x{status:04X}",
+                reason=arrival.objection.reason if arrival.objection else "no room, or the database is busy",
+            )
         dispatcher.poke()
         return status
 
@@ -287,7 +305,7 @@ def _wait_for_the_end(config: Path, node: Node, wake: threading.Event, asked: li
             if number != signal.SIGHUP:
                 return
             try:
-                node.use_rules(load(config))
+                node.reload_rules(config)
                 log.info("routes.reloaded")
             except ConfigError as error:
                 log.error("routes.kept", reason=str(error))

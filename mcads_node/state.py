@@ -5,9 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from mcads_node.config import NodeSection
+from mcads_node.backoff import RetryPolicy
+from mcads_node.config import NodeConfig
 from mcads_node.spool import Spool
-from mcads_node.workitems import Workitems, open_store
+from mcads_node.workitems import Workitems, WorkPolicy, open_store
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -25,18 +26,20 @@ class State:
         self.workitems.close()
 
 
-def open_state(node: NodeSection) -> State:
-    """Open the state that `node` names; folders and tables are made where they are not there.
+def open_state(config: NodeConfig) -> State:
+    """Open the state that the configuration names; folders and tables are made where they are not there.
 
     Raises
     ------
     NodeError
         A folder cannot be made, or the database cannot be opened or is of a newer version.
     """
+    node, attempts = config.node, config.analysis.max_attempts
     spool = Spool(node.data_dir / "spool")
     results = Spool(node.data_dir / "results")
-    database = node.database or node.data_dir / "node.db"
-    return State(workitems=open_store(database), spool=spool, results=results)
+    policy = WorkPolicy(retry=RetryPolicy(max_attempts=attempts, max_age=None), max_deaths=attempts)
+    workitems = open_store(node.database or node.data_dir / "node.db", policy=policy)
+    return State(workitems=workitems, spool=spool, results=results)
 
 
 def weights_dir(data_dir: Path) -> Path:

@@ -35,10 +35,10 @@ class Tender:
     ) -> None:
         self._state = state
         self._poke_dispatch = poke_dispatch
-        self._scheduler = BackgroundScheduler(timezone=UTC)
-        self._scheduler.add_job(
-            self.expire_leases, "interval", seconds=lease_check_seconds, next_run_time=datetime.now(UTC)
-        )
+        # a job that could not run in time is run late, once, and without a word
+        defaults = {"misfire_grace_time": None, "coalesce": True}
+        self._scheduler = BackgroundScheduler(timezone=UTC, job_defaults=defaults)
+        self._scheduler.add_job(self.expire_leases, "interval", seconds=lease_check_seconds)
         self._scheduler.add_job(self.remove_orphans, "interval", hours=6)
 
     def start(self) -> None:

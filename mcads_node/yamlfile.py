@@ -189,4 +189,12 @@ def _message(detail: Any) -> str:
 
 def write_yaml(path: Path, document: Any) -> None:
     """Write plain values as YAML, keys in their order."""
-    path.write_text(yaml.safe_dump(document, sort_keys=False, allow_unicode=True), encoding="utf-8")
+    text = yaml.dump(document, Dumper=_Dumper, sort_keys=False, allow_unicode=True)
+    path.write_text(text, encoding="utf-8")
+
+
+class _Dumper(yaml.SafeDumper):
+    """Writes values out in full, for aliases are not read here."""
+
+    def ignore_aliases(self, _data: Any) -> bool:
+        return True

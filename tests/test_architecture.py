@@ -54,7 +54,9 @@ def test_a_library_has_one_home(library: str) -> None:
 
 def test_the_receiving_process_and_the_verbs_start_without_torch() -> None:
     heavy = "torch torchvision torchxrayvision highdicom pandas PIL.Image".split()
-    script = f"import sys, mcads_node.service, mcads_node.cli; print([m for m in {heavy} if m in sys.modules])"
+    script = (
+        f"import sys, mcads_node.service, mcads_node.cli; print([m for m in {heavy} if m in sys.modules])"
+    )
     loaded = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
     assert loaded.stdout.strip() == "[]"
 

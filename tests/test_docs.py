@@ -205,7 +205,7 @@ def node(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     }
     write_yaml(folder / "node.yaml", config)
     write_yaml(folder / "routes.yaml", ROUTES)
-    state = open_state(NodeSection(data_dir=folder / "data"))
+    state = open_state(NodeConfig(node=NodeSection(data_dir=folder / "data")))
     stored = state.spool.write(b"bytes")
     state.workitems.record_received(
         ReceivedInstance(

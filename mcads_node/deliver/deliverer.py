@@ -168,7 +168,7 @@ class _Courier(threading.Thread):
                     pass
                 pause = self._pause()
             except NodeError as error:
-                log.warning("delivery interrupted", destination=self._destination, error=str(error))
+                log.warning("delivery.interrupted", destination=self._destination, error=str(error))
                 pause = self._settings.poll_seconds
             if not self._stopping.is_set():
                 self._wake.wait(pause)
@@ -223,7 +223,7 @@ class _Courier(threading.Thread):
         decision = next_attempt(failure, replace(self._settings.policy, max_age=None), now, self._random)
         until = now if isinstance(decision, GiveUp) else decision.at
         self._queue.defer_destination(self._destination, until, reason)
-        log.warning("destination deferred", destination=self._destination, until=until, reason=reason)
+        log.warning("destination.deferred", destination=self._destination, until=until, reason=reason)
 
     def _give_up_old(self, deliveries: Iterable[Delivery], reason: str) -> None:
         for delivery in deliveries:

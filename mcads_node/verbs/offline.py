@@ -10,7 +10,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from mcads_node.compute import Compute, WorkerLost
-from mcads_node.config import RoutesConfig, Rule
+from mcads_node.config import Rule, load_rules
 from mcads_node.errors import NodeError, PermanentError
 from mcads_node.finding import Algorithm, Finding
 from mcads_node.instance import Declined, InputCheck, Requestor
@@ -20,7 +20,6 @@ from mcads_node.result import ObjectKind, ReportContext, ResultObject
 from mcads_node.shipped import shipped_folder
 from mcads_node.state import weights_dir
 from mcads_node.task import Analysis, AnalysisRequest, ReadingRecord, ReportRequest, WorkerSettings
-from mcads_node.yamlfile import load_yaml
 
 _MEMORY_LIMIT_MIB = 8192
 _TIMEOUT_SECONDS = 300.0
@@ -92,7 +91,7 @@ def offline_compute(data_dir: Path, model: str) -> Iterator[Compute]:
 
 def rules_in(routes: Path | None) -> tuple[Rule, ...]:
     """Read the rules of a ``routes.yaml``, or those that are shipped; destinations are not asked for."""
-    return load_yaml(routes or shipped_folder("config") / "routes.yaml", RoutesConfig).routes
+    return load_rules(routes or shipped_folder("config") / "routes.yaml", destinations=None, labels=None)
 
 
 def files_in(paths: Iterable[Path]) -> Iterator[Path]:

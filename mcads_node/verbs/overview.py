@@ -23,6 +23,15 @@ def list_studies(config: Path, limit: int) -> list[dict[str, Any]]:
         workitems.close()
 
 
+def list_refused(config: Path, limit: int) -> list[dict[str, Any]]:
+    """Tell of the objects that were kept but could not be taken for what their senders said, newest first."""
+    workitems = _workitems(config)
+    try:
+        return [_image(instance) | {"path": instance.path} for instance in workitems.list_refused(limit)]
+    finally:
+        workitems.close()
+
+
 def describe_study(config: Path, study: str) -> dict[str, Any]:
     """Tell all that is known of one study, named by its UID or the node's number of it.
 
@@ -69,12 +78,11 @@ def store_at(data_dir: Path) -> ModelStore:
 
 
 def _workitems(config: Path) -> Workitems:
-    node = load_yaml(config, NodeConfig).node
-    if node.database is None and not node.data_dir.is_dir():
-        raise PermanentError(
-            f"{node.data_dir} (node.data_dir) is not there: the node has never run with {config}"
-        )
-    return open_state(node).workitems
+    settings = load_yaml(config, NodeConfig)
+    folder = settings.node.data_dir
+    if settings.node.database is None and not folder.is_dir():
+        raise PermanentError(f"{folder} (node.data_dir) is not there: no node has run with {config} yet")
+    return open_state(settings).workitems
 
 
 def _which(study: str) -> str | int:

@@ -87,7 +87,7 @@ def _disk(configuration: Configuration) -> CheckResult:
 
 def _database(configuration: Configuration) -> CheckResult:
     try:
-        state = open_state(configuration.node.node)
+        state = open_state(configuration.node)
         waiting = sum(state.workitems.pending_by_destination().values())
         state.close()
     except NodeError as error:

@@ -134,6 +134,15 @@ def show_studies(console: Console, found: Sequence[Mapping[str, Any]]) -> None:
     console.print(table if found else "No studies yet.")
 
 
+def show_refused(console: Console, found: Sequence[Mapping[str, Any]]) -> None:
+    """Print the objects that belong to no study."""
+    for each in found:
+        text = f"{each['received_at'][:19].replace('T', ' ')}  from {each['requestor']}: {each['reason']}"
+        console.print(escape(f"{text} (spool/{each['path']})"), highlight=False, soft_wrap=True)
+    if not found:
+        console.print("No object was refused.")
+
+
 def show_study(console: Console, study: Mapping[str, Any]) -> None:
     """Print all that is known of one study."""
     console.print(f"Study {study['number']}: {study['study_instance_uid']}", highlight=False, soft_wrap=True)

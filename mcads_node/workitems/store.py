@@ -26,7 +26,7 @@ from mcads_node.result import ObjectKind
 from mcads_node.workitems import completing, deliveries, failing, queue, receiving, studies
 from mcads_node.workitems.deliveries import Delivery, DestinationTrouble, Outcome
 from mcads_node.workitems.engine import Database, Transaction
-from mcads_node.workitems.overview import Retried, StudyLine, StudyRecord
+from mcads_node.workitems.overview import InstanceRecord, Retried, StudyLine, StudyRecord
 from mcads_node.workitems.records import (
     InstanceAnalysed,
     InstanceDeclined,
@@ -237,6 +237,11 @@ class Workitems:
         """All that is known of one study, by UID or number; `PermanentError` where it is not on record."""
         with self._read() as tx:
             return studies.show_study(tx, which)
+
+    def list_refused(self, limit: int = 50) -> list[InstanceRecord]:
+        """Objects whose study is not known since they could not be read, the newest first."""
+        with self._read() as tx:
+            return studies.list_refused(tx, limit)
 
     def retry(self, which: str | int, *, who: str = "administrator") -> Retried:
         """Have a study's quarantined work and refused deliveries tried again."""

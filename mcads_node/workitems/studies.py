@@ -22,7 +22,7 @@ from mcads_node.workitems.overview import (
     WorkRecord,
 )
 from mcads_node.workitems.queue import OPEN, lock_study, next_revision
-from mcads_node.workitems.records import InstanceState, Kind, WorkState
+from mcads_node.workitems.records import InstanceAnalysed, InstanceState, Kind, WorkState
 from mcads_node.workitems.schema import (
     analyses,
     deliveries,
@@ -180,22 +180,31 @@ def _rows(tx: Transaction, table: Table, study: int) -> list[Row[Any]]:
     return list(tx.connection.execute(query))
 
 
+def list_refused(tx: Transaction, limit: int) -> list[InstanceRecord]:
+    """Objects that were kept, and whose study is not known since they could not be read, the newest first."""
+    query = (
+        select(instances).where(instances.c.study_id.is_(None)).order_by(instances.c.id.desc()).limit(limit)
+    )
+    return [_instance(row, None) for row in tx.connection.execute(query)]
+
+
 def _instances(tx: Transaction, study: int) -> tuple[InstanceRecord, ...]:
     maps = heatmaps_of(tx, study)
     found = {row.instance_id: analysis_of(row, maps.get(row.id, ())) for row in _rows(tx, analyses, study)}
-    return tuple(
-        InstanceRecord(
-            number=row.id,
-            sop_class_uid=row.sop_class_uid,
-            sop_instance_uid=row.sop_instance_uid,
-            requestor=row.requestor_ae_title,
-            received_at=row.received_at,
-            state=InstanceState(row.state),
-            reason=row.reason,
-            path=row.path,
-            analysis=found.get(row.id),
-        )
-        for row in _rows(tx, instances, study)
+    return tuple(_instance(row, found.get(row.id)) for row in _rows(tx, instances, study))
+
+
+def _instance(row: Row[Any], analysis: InstanceAnalysed | None) -> InstanceRecord:
+    return InstanceRecord(
+        number=row.id,
+        sop_class_uid=row.sop_class_uid,
+        sop_instance_uid=row.sop_instance_uid,
+        requestor=row.requestor_ae_title,
+        received_at=row.received_at,
+        state=InstanceState(row.state),
+        reason=row.reason,
+        path=row.path,
+        analysis=analysis,
     )
 
 

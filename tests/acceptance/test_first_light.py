@@ -17,7 +17,7 @@ from mcads_node import phantom
 from mcads_node.instance import View
 from mcads_node.report.readback import findings_in
 from tests.acceptance.node import ServedNode, served, wait_for
-from tests.peers import Peer, orthanc, storescu
+from tests.peers import Peer, RawPeer, orthanc, storescu
 from tests.referees import dciodvfy
 
 KINDS = ["heatmap", "sr", "summary"]
@@ -239,6 +239,17 @@ def test_no_phi_in_the_log_and_private_folders(node: ServedNode, tmp_path: Path)
         assert (node.folder / "data" / folder).stat().st_mode & 0o077 == 0
 
 
+def test_an_object_that_cannot_be_read_is_refused_kept_and_listed(node: ServedNode) -> None:
+    sop_class = "1.2.840.10008.5.1.4.1.1.1"
+    peer = RawPeer.associate(node.port, (sop_class, "1.2.840.10008.1.2"))
+    assert peer.store(sop_class.encode() + b"\0", b"1.2.3.4.5.6", b"this is not a data set") == 0xC000
+    peer.close()
+    refused = node.json("refused")
+    assert (node.folder / "data" / "spool" / refused[0]["path"]).read_bytes().endswith(b"not a data set")
+    assert refused[0]["reason"] in node.verb("refused")
+    assert "instance.refused" in node.log.read_text()
+
+
 def test_one_data_folder_one_node(node: ServedNode) -> None:
     second = subprocess.run(
         [sys.executable, "-m", "mcads_node", "serve", "--config", str(node.config)],
@@ -256,9 +267,14 @@ def test_sighup_takes_new_routes_and_keeps_old_ones_on_error(node: ServedNode, t
     before = routes.read_text()
     assert node.process is not None
     try:
-        routes.write_text("routes: [{name: broken, when: {Modality: [}]")
-        node.process.send_signal(signal.SIGHUP)
-        wait_for("the old routes are kept", lambda: "routes.kept" in node.log.read_text())
+        for wrong in (
+            "routes: [{name: broken, when: {Modality: [}]",
+            "routes: [{name: new, when: {}, analyse: {}, send_to: [elsewhere]}]",
+        ):
+            kept = node.log.read_text().count("routes.kept")
+            routes.write_text(wrong)
+            node.process.send_signal(signal.SIGHUP)
+            wait_for("the old routes are kept", lambda: node.log.read_text().count("routes.kept") > kept)  # noqa: B023
         routes.write_text("routes: [{name: nobody, when: {}, decline: closed today}]")
         node.process.send_signal(signal.SIGHUP)
         wait_for("new routes", lambda: "routes.reloaded" in node.log.read_text())
