@@ -20,8 +20,8 @@ from torch.nn import functional
 from mcads_node import __version__
 from mcads_node.errors import ModelUnusable
 from mcads_node.finding import Algorithm, Finding
-from mcads_node.manifest import Manifest
-from mcads_node.model_store import ModelStore
+from mcads_node.model_store.manifest import Manifest
+from mcads_node.model_store.store import ModelStore
 
 with warnings.catch_warnings():
     # importing torchxrayvision silences every warning of the process; here that ends with this block

@@ -13,7 +13,7 @@ from mcads_node.classifier import Classifier, Inference
 from mcads_node.errors import ConfigError, InstanceUnreadable, ModelUnusable, Problem
 from mcads_node.finding import Finding, presence_of
 from mcads_node.instance import InputCheck
-from mcads_node.manifest import Manifest
+from mcads_node.model_store.manifest import Manifest
 
 
 def infer(

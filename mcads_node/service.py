@@ -23,7 +23,7 @@ from mcads_node.deliver.send import Caller, DestinationAddress
 from mcads_node.dispatch import Dispatcher, DispatchSettings
 from mcads_node.errors import ConfigError, NodeError
 from mcads_node.instance import Requestor
-from mcads_node.model_store import ModelStore
+from mcads_node.model_store.store import ModelStore
 from mcads_node.read.transfer_syntaxes import TRANSFER_SYNTAXES
 from mcads_node.receive.admission import Admission, AllowedRequestor
 from mcads_node.receive.arrival import SUCCESS, Arrival, keep_in

@@ -19,7 +19,7 @@ from mcads_node.classifier import Classifier, load_classifier
 from mcads_node.errors import NodeError
 from mcads_node.instance import Declined
 from mcads_node.logs import configure_logs
-from mcads_node.model_store import ModelStore
+from mcads_node.model_store.store import ModelStore
 from mcads_node.result import ResultObject
 from mcads_node.task import Analysis, AnalysisRequest, ReportRequest, WorkerSettings
 

@@ -9,7 +9,7 @@ from safetensors.torch import load
 from torchxrayvision.models import DenseNet
 
 from mcads_node.instance import ModelGeometry
-from mcads_node.model_store import ModelStore
+from mcads_node.model_store.store import ModelStore
 
 OFFICIAL = "densenet121-res224-all"
 UNTRAINED = "untrained-densenet121"

@@ -11,10 +11,10 @@ from safetensors import numpy as safetensors
 from torchxrayvision.models import DenseNet, model_urls
 
 import mcads_node
-from mcads_node import densenet121
 from mcads_node.classifier import Classifier, load_classifier
 from mcads_node.errors import ModelUnusable
-from mcads_node.model_store import ModelStore
+from mcads_node.model_store import densenet121
+from mcads_node.model_store.store import ModelStore
 from tests.model_samples import OFFICIAL, UNTRAINED, official_network, shipped_store, small_inputs
 
 

@@ -12,7 +12,7 @@ from mcads_node.explain import explain, grad_cam
 from mcads_node.finding import Presence
 from mcads_node.infer import infer
 from mcads_node.instance import InputCheck, Verdict
-from mcads_node.model_store import ModelStore
+from mcads_node.model_store.store import ModelStore
 from tests.model_samples import GEOMETRY, UNTRAINED, official_network, shipped_store, small_inputs
 
 

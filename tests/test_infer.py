@@ -14,8 +14,8 @@ from mcads_node.errors import ConfigError, InstanceUnreadable, ModelUnusable
 from mcads_node.finding import Presence
 from mcads_node.infer import infer, op_norm
 from mcads_node.instance import InputCheck, Verdict
-from mcads_node.manifest import Output
-from mcads_node.model_store import ModelStore
+from mcads_node.model_store.manifest import Output
+from mcads_node.model_store.store import ModelStore
 from tests.model_samples import UNTRAINED, official_network, shipped_store, small_inputs
 
 

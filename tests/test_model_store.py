@@ -20,10 +20,10 @@ import yaml
 from safetensors import numpy as safetensors
 from torchxrayvision.models import DenseNet
 
-from mcads_node import densenet121
-from mcads_node.download import download
 from mcads_node.errors import ConfigError, ModelUnusable, PeerUnreachable, PermanentError, TransientError
-from mcads_node.model_store import ModelStatus, ModelStore
+from mcads_node.model_store import densenet121
+from mcads_node.model_store.download import download
+from mcads_node.model_store.store import ModelStatus, ModelStore
 from tests.model_samples import MODELS, OFFICIAL, UNTRAINED, shipped_store
 
 PINNED = "00080ba5eebdd304ae23da5316a5a925df63e68af84be4f540c5fd78082c0d53"
@@ -426,7 +426,7 @@ def test_a_pickle_that_runs_code_is_refused(
 def test_no_function_but_those_that_rebuild_tensors_is_known(
     function: Callable[..., object], tmp_path: Path
 ) -> None:
-    from mcads_node.convert_weights import read_tensors
+    from mcads_node.model_store.convert_weights import read_tensors
 
     file = tmp_path / "evil.pt"
     file.write_bytes(legacy(Runs(function, "x")))
@@ -438,7 +438,7 @@ def test_no_function_but_those_that_rebuild_tensors_is_known(
     "target", [b"ctorch.nn.modules.linear\nLinear\n", b"ctorch._utils\n_rebuild_tensor_v2\n"]
 )
 def test_a_pickle_cannot_change_what_it_names(target: bytes) -> None:
-    from mcads_node.convert_weights import Unpickler
+    from mcads_node.model_store.convert_weights import Unpickler
 
     # BUILD with a pair: (None, {"dump_patches": True}) sets the attribute on the class or function itself
     stream = b"\x80\x02" + target + b"N}X\x0c\x00\x00\x00dump_patches\x88s\x86b."
@@ -447,7 +447,7 @@ def test_a_pickle_cannot_change_what_it_names(target: bytes) -> None:
 
 
 def test_stand_ins_keep_nothing_but_tensors() -> None:
-    from mcads_node.convert_weights import Unpickler
+    from mcads_node.model_store.convert_weights import Unpickler
 
     stream = io.BytesIO()
     layer = torch.nn.Sequential(torch.nn.ReLU())
@@ -493,7 +493,7 @@ def test_other_files_are_refused(
     }
     file = tmp_path / "other.pt"
     file.write_bytes(make[name]())
-    from mcads_node.convert_weights import read_tensors, write
+    from mcads_node.model_store.convert_weights import read_tensors, write
 
     with pytest.raises(ModelUnusable, match=complaint):
         write(read_tensors(file), tmp_path / "out", 18)

@@ -7,7 +7,7 @@ from typing import Any
 
 from mcads_node.config import NodeConfig
 from mcads_node.errors import PermanentError
-from mcads_node.model_store import ModelStore
+from mcads_node.model_store.store import ModelStore
 from mcads_node.shipped import shipped_folder
 from mcads_node.state import open_state, weights_dir
 from mcads_node.workitems import InstanceRecord, ResultRecord, Retried, StudyLine, StudyRecord, Workitems

@@ -1,6 +1,7 @@
 """Turn torchxrayvision's official weights, a pickle, into safetensors, in a process of its own.
 
-Run as ``python -I -m mcads_node.convert_weights IN OUT OUTPUTS``. This is the only place that opens a pickle.
+Run as ``python -I -m mcads_node.model_store.convert_weights IN OUT OUTPUTS``. This is the only place that opens
+a pickle.
 
 The official files are whole pickled ``torchxrayvision.models.DenseNet`` modules in torch's format of before
 1.6. torch's own ``weights_only`` reader cannot read that format's records of module sources, and where it can
@@ -29,8 +30,8 @@ import torch
 from safetensors.numpy import save_file
 from torch import _utils as rebuild
 
-from mcads_node import densenet121
 from mcads_node.errors import ModelUnusable
+from mcads_node.model_store import densenet121
 
 #: magic number of torch's format of before 1.6, as that format pickles it
 _LEGACY_MAGIC = b"\x80\x02\x8a\x0a\x6c\xfc\x9c\x46\xf9\x20\x6a\xa8\x50\x19."

@@ -18,11 +18,11 @@ from pathlib import Path
 
 from safetensors import numpy as safetensors
 
-from mcads_node import densenet121
-from mcads_node.download import Progress, download
 from mcads_node.errors import ModelUnusable, TransientError
-from mcads_node.manifest import NAME_LENGTH, NAME_PATTERN, Download, Manifest
-from mcads_node.weights_files import alone, convert, digest_of, write_durably
+from mcads_node.model_store import densenet121
+from mcads_node.model_store.download import Progress, download
+from mcads_node.model_store.manifest import NAME_LENGTH, NAME_PATTERN, Download, Manifest
+from mcads_node.model_store.weights_files import alone, convert, digest_of, write_durably
 from mcads_node.yamlfile import load_yaml
 
 _MANIFEST = "manifest.yaml"

@@ -33,7 +33,7 @@ class Download(_Part):
 
 
 class Seed(_Part):
-    """Weights that are drawn from a seed (`mcads_node.densenet121.seeded`): an untrained network."""
+    """Weights that are drawn from a seed (`densenet121.seeded`): an untrained network."""
 
     kind: Literal["seed"]
     seed: Annotated[int, Field(ge=0, lt=2**32)]

@@ -28,7 +28,7 @@ def digest_of(path: Path) -> str:
 
 
 def convert(source: Path, target: Path, outputs: int) -> None:
-    """Convert official weights to safetensors in a process of its own (`mcads_node.convert_weights`).
+    """Convert official weights to safetensors in a process of its own (`convert_weights`).
 
     The process has an isolated interpreter, an almost empty environment and limits of its own making.
 
@@ -46,7 +46,7 @@ def convert(source: Path, target: Path, outputs: int) -> None:
     ModelUnusable
         The file was refused, with the reason, or the process did not end well.
     """
-    command = [sys.executable, "-I", "-m", "mcads_node.convert_weights"]
+    command = [sys.executable, "-I", "-m", "mcads_node.model_store.convert_weights"]
     command += [str(source.resolve()), str(target.resolve()), str(outputs)]
     try:
         done = subprocess.run(  # noqa: S603 - our own module, paths of our own

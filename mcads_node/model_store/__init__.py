@@ -1,0 +1,1 @@
+"""The models' folders: manifests, and weights that are fetched, converted and verified."""
