@@ -1,7 +1,7 @@
 """Turn torchxrayvision's official weights, a pickle, into safetensors, in a process of its own.
 
-Run as ``python -I -m mcads_node.model_store.convert_weights IN OUT OUTPUTS``. This is the only place that opens
-a pickle.
+Run as ``python -I -m mcads_node.model_store.convert_weights IN OUT OUTPUTS``. This is the only place that
+opens a pickle.
 
 The official files are whole pickled ``torchxrayvision.models.DenseNet`` modules in torch's format of before
 1.6. torch's own ``weights_only`` reader cannot read that format's records of module sources, and where it can
