@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from datetime import datetime
 from enum import StrEnum
 
@@ -18,6 +18,57 @@ class ObjectKind(StrEnum):
     SR = "sr"
     SUMMARY = "summary"
     HEATMAP = "heatmap"
+    BASIC_TEXT_SR = "basic-text-sr"
+    #: grayscale softcopy presentation state: contours and text as layers that a viewer can switch off
+    GSPS = "gsps"
+    #: key object selection: the positive images
+    KOS = "kos"
+    #: encapsulated PDF
+    PDF = "pdf"
+    #: segmentation
+    SEG = "seg"
+
+
+#: kinds that are drawn, with the modality and the transfer syntax that a destination asks for
+CAPTURES = frozenset({ObjectKind.SUMMARY, ObjectKind.HEATMAP})
+
+
+@dataclass(frozen=True, kw_only=True)
+class Rendition:
+    """One way of making a kind of object, as a destination wants it.
+
+    Objects of different renditions are different objects, with UIDs of their own; the default rendition of a
+    kind has an empty `variant`.
+    """
+
+    kind: ObjectKind
+    #: of an SR; empty: Comprehensive 3D SR
+    sop_class_uid: str = ""
+    #: Modality (0008,0060) of a capture
+    modality: str = "OT"
+    #: of a capture: Explicit VR Little Endian, or RLE Lossless
+    transfer_syntax_uid: str = "1.2.840.10008.1.2.1"
+    #: longest side of a heatmap's image part in pixels; None: the source's matrix
+    max_side: int | None = None
+    #: of a heatmap: ``filled`` or ``contour``
+    style: str = "filled"
+    #: language of all texts: ``en`` or ``lt``
+    language: str = "en"
+    #: Series Number (0020,0011); None: the kind's own
+    series_number: int | None = None
+    #: Series Description (0008,103E); empty: the kind's own
+    series_description: str = ""
+
+    @property
+    def variant(self) -> str:
+        """What tells this rendition from the kind's default one; empty for that. Stable: part of UIDs."""
+        default = Rendition(kind=self.kind)
+        told = [
+            f"{field.name}={getattr(self, field.name)}"
+            for field in fields(self)
+            if getattr(self, field.name) != getattr(default, field.name)
+        ]
+        return ";".join(told)
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -31,6 +82,8 @@ class ResultObject:
     transfer_syntax_uid: str
     #: a whole Part 10 file
     data: bytes
+    #: `Rendition.variant` of the rendition that it is
+    variant: str = ""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)

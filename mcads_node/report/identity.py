@@ -31,11 +31,29 @@ _NAMESPACE: Final = uuid.UUID("8fe3a477-0e6f-4d4f-9728-7051a3e71849")
 
 #: Series Number (0020,0011) by kind; a high block, clear of what modalities count up from 1
 SERIES_NUMBER: Final[Mapping[ObjectKind, int]] = MappingProxyType(
-    {ObjectKind.SR: 9901, ObjectKind.SUMMARY: 9902, ObjectKind.HEATMAP: 9903}
+    {
+        ObjectKind.SR: 9901,
+        ObjectKind.SUMMARY: 9902,
+        ObjectKind.HEATMAP: 9903,
+        ObjectKind.BASIC_TEXT_SR: 9904,
+        ObjectKind.GSPS: 9905,
+        ObjectKind.KOS: 9906,
+        ObjectKind.PDF: 9907,
+        ObjectKind.SEG: 9908,
+    }
 )
 
 _SERIES_WORD: Final[Mapping[ObjectKind, str]] = MappingProxyType(
-    {ObjectKind.SR: "report", ObjectKind.SUMMARY: "summary", ObjectKind.HEATMAP: "heatmaps"}
+    {
+        ObjectKind.SR: "report",
+        ObjectKind.SUMMARY: "summary",
+        ObjectKind.HEATMAP: "heatmaps",
+        ObjectKind.BASIC_TEXT_SR: "text report",
+        ObjectKind.GSPS: "contours",
+        ObjectKind.KOS: "positive images",
+        ObjectKind.PDF: "PDF",
+        ObjectKind.SEG: "segmentation",
+    }
 )
 
 
@@ -57,9 +75,9 @@ def derive_uid(*parts: str) -> str:
     return f"2.25.{uuid.uuid5(_NAMESPACE, joined).int}"
 
 
-def series_uid(study_uid: str, kind: ObjectKind, algorithm: Algorithm) -> str:
-    """Return the Series Instance UID: one per study, kind of object and model version."""
-    return derive_uid("series", study_uid, kind.value, *_version_parts(algorithm))
+def series_uid(study_uid: str, kind: ObjectKind, algorithm: Algorithm, variant: str = "") -> str:
+    """Return the Series Instance UID: one per study, kind of object, rendition and model version."""
+    return derive_uid("series", study_uid, kind.value, *_version_parts(algorithm), *filter(None, [variant]))
 
 
 def object_uid(
@@ -83,7 +101,8 @@ def object_uid(
     thresholds: Mapping[str, float]
         Threshold by label, 0…1; another threshold is another result.
     detail: str
-        What else tells this object from its siblings, such as the label of a heatmap or a SOP Class UID.
+        What else tells this object from its siblings, such as the label of a heatmap, and the variant of its
+        rendition.
     revision: int
         1 for a study's first report.
     """
