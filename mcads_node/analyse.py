@@ -7,23 +7,53 @@ Pure but for the classifier it is given: no database, no network, no file. It ru
 from __future__ import annotations
 
 import io
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from functools import partial
+from typing import Final
 
 import pydicom
 from pydicom.dataset import Dataset
 
 from mcads_node.admit import admit
 from mcads_node.classifier import Classifier
+from mcads_node.errors import ReportImpossible
 from mcads_node.explain import explain
-from mcads_node.finding import Finding, Heatmap
+from mcads_node.finding import Algorithm, Finding, Heatmap
 from mcads_node.infer import infer
 from mcads_node.instance import Declined, Radiograph
+from mcads_node.profile import OF_IMAGES, wanted
 from mcads_node.read.radiograph import header_of, read_dataset, read_header, read_radiograph
+from mcads_node.report.basic_text import basic_text_report
 from mcads_node.report.capture import heatmap_capture, summary_capture, thumbnail
+from mcads_node.report.key_objects import key_objects
+from mcads_node.report.pdf import pdf_report
+from mcads_node.report.presentation_state import presentation_state
+from mcads_node.report.segmentation import segmentation
 from mcads_node.report.sr import measurement_report
 from mcads_node.resample import geometry_for, model_input
-from mcads_node.result import ImageReading, ResultObject
+from mcads_node.result import ImageReading, ObjectKind, Rendition, ReportContext, ResultObject
 from mcads_node.route import Route, route
-from mcads_node.task import Analysis, AnalysisRequest, ReportRequest
+from mcads_node.task import Analysis, AnalysisRequest, Composed, ReadingRecord, ReportRequest
+
+#: kinds without which there is no report: where one cannot be made, the reason is the study's
+_INDISPENSABLE: Final = frozenset({ObjectKind.SR, ObjectKind.SUMMARY, ObjectKind.HEATMAP})
+
+_OF_THE_STUDY: Final[
+    Mapping[
+        ObjectKind,
+        Callable[
+            [Sequence[ImageReading], Algorithm, ReportContext, Rendition],
+            ResultObject | None,
+        ],
+    ]
+] = {
+    ObjectKind.SR: measurement_report,
+    ObjectKind.SUMMARY: summary_capture,
+    ObjectKind.BASIC_TEXT_SR: basic_text_report,
+    ObjectKind.KOS: key_objects,
+    ObjectKind.PDF: pdf_report,
+}
 
 
 def analyse(request: AnalysisRequest, classifier: Classifier) -> Analysis | Declined:
@@ -45,6 +75,7 @@ def analyse(request: AnalysisRequest, classifier: Classifier) -> Analysis | Decl
         return routed
     radiograph = read_radiograph(read_dataset(request.data))
     findings, heatmaps = _look(radiograph, routed, classifier)
+    made = _draw(radiograph, heatmaps, classifier.algorithm, request, routed)
     strongest = max(heatmaps, key=lambda heatmap: heatmap.finding.score, default=None)
     return Analysis(
         route=routed,
@@ -54,10 +85,8 @@ def analyse(request: AnalysisRequest, classifier: Classifier) -> Analysis | Decl
         checks=radiograph.checks,
         header=_encoded(radiograph.header),
         thumbnail=thumbnail(radiograph, strongest),
-        heatmaps=tuple(
-            heatmap_capture(radiograph, heatmap, classifier.algorithm, request.context)
-            for heatmap in heatmaps
-        ),
+        objects=tuple(made.objects),
+        omitted=tuple(made.omitted),
     )
 
 
@@ -82,26 +111,87 @@ def _encoded(header: Dataset) -> bytes:
     return buffer.getvalue()
 
 
-def compose(request: ReportRequest) -> tuple[ResultObject, ...]:
-    """Make the study's Structured Report and summary page.
+class _Made:
+    """Objects as they are made, and why one could not be."""
+
+    def __init__(self) -> None:
+        self.objects: list[ResultObject] = []
+        self.omitted: list[str] = []
+
+    def add(self, rendition: Rendition, build: Callable[[], ResultObject | None]) -> None:
+        """Build one object; what can be done without costs itself alone where it cannot be built."""
+        try:
+            made = build()
+        except ReportImpossible as error:
+            if rendition.kind in _INDISPENSABLE:
+                raise
+            self.omitted.append(f"{rendition.kind}: {error}")
+            return
+        # None: there is nothing to say, such as a key object selection without a positive image
+        if made is not None:
+            self.objects.append(made)
+
+
+def _draw(
+    radiograph: Radiograph,
+    heatmaps: tuple[Heatmap, ...],
+    algorithm: Algorithm,
+    request: AnalysisRequest,
+    routed: Route,
+) -> _Made:
+    """Make all objects of this image that the route's destinations want; without a heatmap there is none."""
+    made = _Made()
+    if not heatmaps:
+        return made
+    for rendition in wanted(request.profiles, routed.send_to, OF_IMAGES):
+        said = (algorithm, request.context, rendition)
+        if rendition.kind is ObjectKind.HEATMAP:
+            for heatmap in heatmaps:
+                made.add(rendition, partial(heatmap_capture, radiograph, heatmap, *said))
+        elif rendition.kind is ObjectKind.GSPS:
+            made.add(rendition, partial(presentation_state, radiograph, heatmaps, *said))
+        else:
+            made.add(rendition, partial(segmentation, radiograph, heatmaps, *said))
+    return made
+
+
+def compose(request: ReportRequest) -> Composed:
+    """Make the study's report in every rendition that is wanted.
 
     Raises
     ------
     ReportImpossible
-        The source's header does not allow a valid object, with the reason.
+        The source's header does not allow a valid Structured Report or summary page, with the reason.
     """
-    readings = tuple(
-        ImageReading(
-            header=read_dataset(record.header),
-            view=record.view,
-            findings=record.findings,
-            checks=record.checks,
-            thumbnail=record.thumbnail,
-            heatmaps=record.heatmaps,
-        )
-        for record in request.readings
+    readings = tuple(_reading(record, record.heatmaps) for record in request.readings)
+    # who refers to a heatmap refers to the default rendition, in that one's series
+    referring = tuple(
+        _reading(record, [each for each in record.heatmaps if not each[2]]) for record in request.readings
     )
-    return (
-        measurement_report(readings, request.algorithm, request.context),
-        summary_capture(readings, request.algorithm, request.context),
+    made = _Made()
+    for rendition in request.renditions:
+        if rendition.kind in _OF_THE_STUDY:
+            build = _OF_THE_STUDY[rendition.kind]
+            context = replace(request.context, predecessor=_predecessor(request, rendition))
+            said = referring if rendition.kind is ObjectKind.KOS else readings
+            made.add(rendition, partial(build, said, request.algorithm, context, rendition))
+    return Composed(objects=tuple(made.objects), omitted=tuple(made.omitted))
+
+
+def _reading(record: ReadingRecord, heatmaps: Sequence[tuple[str, str, str]]) -> ImageReading:
+    return ImageReading(
+        header=read_dataset(record.header),
+        view=record.view,
+        findings=record.findings,
+        checks=record.checks,
+        thumbnail=record.thumbnail,
+        heatmaps=tuple((sop_class, sop_instance) for sop_class, sop_instance, _ in heatmaps),
     )
+
+
+def _predecessor(request: ReportRequest, rendition: Rendition) -> tuple[str, str, str] | None:
+    """Find the document that this one replaces: in the same rendition, so that who gets this has that."""
+    kind = rendition.kind if rendition.kind is ObjectKind.BASIC_TEXT_SR else ObjectKind.SR
+    exact = request.predecessors.get((kind, rendition.variant))
+    others = (uids for (other, _), uids in request.predecessors.items() if other is kind)
+    return exact or next(others, None)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import sys
+from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -240,6 +241,35 @@ def retry(
     retried = retry_study(config, study)
     text = f"scheduled again: {retried.workitems} piece(s) of work, {retried.deliveries} deliveries"
     out.print(text, highlight=False)
+
+
+class Title(StrEnum):
+    """Why what was reported is taken back: title of the rejection note (CID 7011)."""
+
+    QUALITY = "quality"
+    SAFETY = "safety"
+
+
+@app.command()
+def retract(
+    study: Annotated[str, typer.Argument(help="Study Instance UID, or the node's number of the study.")],
+    reason: Annotated[str, typer.Option(help="Why; it is written into the rejection note.")],
+    title: Annotated[
+        Title, typer.Option(help="Rejected for quality reasons, or for patient safety reasons.")
+    ] = Title.QUALITY,
+    config: ConfigOption = DEFAULT_CONFIG,
+) -> None:
+    """Take back all results of a study: a rejection note (IHE IOCM) is sent to whoever has any of them.
+
+    Example: mcads-node retract 17 --reason "Images of another patient" --title safety
+    """
+    from mcads_node.verbs.retraction import retract_study
+
+    configure_logs()
+    done = retract_study(config, study, reason, for_safety=title is Title.SAFETY)
+    where = ", ".join(done.destinations) or "nobody, since nothing has arrived anywhere"
+    text = f"retracted: {done.objects} object(s); the rejection note is sent to {where}"
+    out.print(f"{text}; {done.stopped} waiting deliveries are stopped", highlight=False, soft_wrap=True)
 
 
 DataDirOption = Annotated[

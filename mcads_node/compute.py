@@ -23,8 +23,7 @@ from typing import Any
 
 from mcads_node.errors import NodeError, TransientError
 from mcads_node.instance import Declined
-from mcads_node.result import ResultObject
-from mcads_node.task import Analysis, AnalysisRequest, ReportRequest, WorkerSettings
+from mcads_node.task import Analysis, AnalysisRequest, Composed, ReportRequest, WorkerSettings
 
 #: how long a worker that has closed its pipe may take to be gone
 _EXIT_SECONDS = 10.0
@@ -77,7 +76,7 @@ class Compute:
         """Submit one image; the future ends in a result, or in the NodeError that the work ended in."""
         return self._submit(_Task(entry="analyse", arguments=(request,)))
 
-    def compose(self, request: ReportRequest) -> Future[tuple[ResultObject, ...]]:
+    def compose(self, request: ReportRequest) -> Future[Composed]:
         """Submit one study's report; the future ends as that of :meth:`analyse`."""
         return self._submit(_Task(entry="compose", arguments=(request,)))
 

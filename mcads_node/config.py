@@ -6,7 +6,7 @@ import ipaddress
 import re
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, get_args
 
 from pydantic import (
     AfterValidator,
@@ -43,6 +43,8 @@ def _name(value: str) -> str:
 AETitle = Annotated[str, AfterValidator(_ae_title)]
 Name = Annotated[str, AfterValidator(_name)]
 Port = Annotated[int, Field(ge=0, le=65535)]
+#: SOP classes of a Structured Report, by the name that a destination calls them
+SRClass = Literal["comprehensive-3d", "enhanced", "comprehensive"]
 Fraction = Annotated[float, Field(ge=0.0, le=1.0)]
 
 
@@ -86,20 +88,56 @@ class RequestorSection(_Section):
         return value
 
 
+class CapturesSection(_Section):
+    """How a destination wants what is drawn: summary pages and heatmaps."""
+
+    modality: Annotated[str, Field(pattern=r"^[A-Z0-9][A-Z0-9_ ]{0,15}$")] = "OT"
+    transfer_syntax: Literal["explicit", "rle"] = "explicit"
+    max_side: Annotated[int, Field(ge=256, le=65535)] | None = None
+    style: Literal["filled", "contour"] = "filled"
+
+
+class SeriesSection(_Section):
+    """Series Number and Description of one kind of object; what is left out is the node's own."""
+
+    number: Annotated[int, Field(ge=1, le=2**31 - 1)] | None = None
+    description: str = ""
+
+    @field_validator("description")
+    @classmethod
+    def _long_string(cls, value: str) -> str:
+        # PS3.5 table 6.2-1: LO, 64 characters without backslash and controls
+        if len(value) > 64 or "\\" in value or any(character < " " for character in value):
+            raise ValueError("a description has up to 64 characters, no backslash, and is one line")
+        return value.strip()
+
+
 class DestinationSection(_Section):
-    """A peer that results are sent to, and which kinds it wants."""
+    """A peer that results are sent to, which kinds it wants, and in which way each is made."""
 
     ae_title: AETitle
     host: Annotated[str, Field(min_length=1)]
     port: Annotated[int, Field(ge=1, le=65535)]
-    objects: tuple[ObjectKind, ...] = tuple(ObjectKind)
+    objects: tuple[ObjectKind, ...] = (ObjectKind.SR, ObjectKind.SUMMARY, ObjectKind.HEATMAP)
+    sr_classes: tuple[SRClass, ...] = ("comprehensive-3d", "enhanced")
+    captures: CapturesSection = CapturesSection()
+    series: dict[ObjectKind, SeriesSection] = Field(default_factory=dict)
 
-    @field_validator("objects")
+    @field_validator("objects", "sr_classes")
     @classmethod
-    def _something(cls, value: tuple[ObjectKind, ...]) -> tuple[ObjectKind, ...]:
+    def _something_once(cls, value: tuple[str, ...], info: ValidationInfo) -> tuple[str, ...]:
+        known = ", ".join(ObjectKind if info.field_name == "objects" else get_args(SRClass))
         if not value:
-            raise ValueError(f"expected at least one of {', '.join(ObjectKind)}")
+            raise ValueError(f"expected at least one of {known}")
+        if len(set(value)) < len(value):
+            raise ValueError(f"expected each of {known} once at most")
         return value
+
+
+class ReportSection(_Section):
+    """What all reports have in common."""
+
+    language: Literal["en", "lt"] = "en"
 
 
 class AnalysisSection(_Section):
@@ -120,6 +158,7 @@ class NodeConfig(_Section):
     requestors: tuple[RequestorSection, ...] = ()
     destinations: dict[Name, DestinationSection] = Field(default_factory=dict)
     analysis: AnalysisSection = AnalysisSection()
+    report: ReportSection = ReportSection()
     routes: Path = Path("routes.yaml")
 
 

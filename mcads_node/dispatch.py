@@ -22,9 +22,10 @@ from mcads_node.compute import Compute
 from mcads_node.config import Rule
 from mcads_node.errors import NodeError, PermanentError, TransientError
 from mcads_node.instance import Declined
+from mcads_node.profile import OF_IMAGES, Profile, wanted
 from mcads_node.result import ObjectKind, ReportContext, ResultObject
 from mcads_node.state import State
-from mcads_node.task import Analysis, AnalysisRequest, ReadingRecord, ReportRequest
+from mcads_node.task import Analysis, AnalysisRequest, Composed, ReadingRecord, ReportRequest
 from mcads_node.workitems import (
     AnalysedImage,
     InstanceAnalysed,
@@ -59,8 +60,8 @@ class Dispatcher:
         The durable state.
     compute
         Where the work is done.
-    destinations
-        Kinds of object that each destination wants.
+    profiles
+        What each destination wants, by its name.
     poke_delivery
         Called when new deliveries are due.
     """
@@ -70,7 +71,7 @@ class Dispatcher:
         state: State,
         compute: Compute,
         *,
-        destinations: Mapping[str, frozenset[ObjectKind]],
+        profiles: Mapping[str, Profile],
         poke_delivery: Callable[[], None],
         settings: DispatchSettings,
     ) -> None:
@@ -78,7 +79,7 @@ class Dispatcher:
         self._spool = state.spool
         self._results = state.results
         self._compute = compute
-        self._destinations = destinations
+        self._profiles = dict(profiles)
         self._poke_delivery = poke_delivery
         self._settings = settings
         self._rules: tuple[Rule, ...] = ()
@@ -168,6 +169,7 @@ class Dispatcher:
             data=self._spool.read(item.instance.path),
             requestor=item.instance.requestor,
             rules=self._rules,
+            profiles=self._profiles,
             context=ReportContext(series_started=item.study_first_received_at, created=datetime.now(UTC)),
         )
 
@@ -177,11 +179,19 @@ class Dispatcher:
         return ReportRequest(
             readings=tuple(self._reading(image) for image in images),
             algorithm=images[-1].analysis.algorithm,
+            renditions=wanted(self._profiles, study.send_to, set(ObjectKind) - OF_IMAGES),
+            predecessors={
+                (each.kind, each.variant): (
+                    each.sop_class_uid,
+                    each.sop_instance_uid,
+                    each.series_instance_uid,
+                )
+                for each in study.predecessors
+            },
             context=ReportContext(
                 series_started=study.first_received_at,
                 created=datetime.now(UTC),
                 revision=study.revision,
-                predecessor=study.predecessor,
                 unread=study.unread + others,
             ),
         )
@@ -194,7 +204,11 @@ class Dispatcher:
             checks=analysis.checks,
             header=analysis.header,
             thumbnail=self._results.read(analysis.thumbnail) if analysis.thumbnail else b"",
-            heatmaps=tuple((result.sop_class_uid, result.sop_instance_uid) for result in analysis.heatmaps),
+            heatmaps=tuple(
+                (result.sop_class_uid, result.sop_instance_uid, result.variant)
+                for result in analysis.objects
+                if result.kind is ObjectKind.HEATMAP
+            ),
         )
 
     # --- what a worker gave back
@@ -241,17 +255,18 @@ class Dispatcher:
                 view=outcome.view,
                 header=outcome.header,
                 thumbnail=self._results.write(outcome.thumbnail).path,
-                heatmaps=tuple(self._store(result) for result in outcome.heatmaps),
+                objects=tuple(self._store(result) for result in outcome.objects),
+                omitted=outcome.omitted,
                 send_to=outcome.route.send_to,
                 quiet_seconds=outcome.route.quiet_seconds,
             ),
         )
 
-    def _complete_report(self, item: Workitem, objects: tuple[ResultObject, ...]) -> bool:
+    def _complete_report(self, item: Workitem, report: Composed) -> bool:
         study = self._workitems.study_for_report(item)
-        wanted = {name: self._destinations[name] for name in study.send_to if name in self._destinations}
-        stored = [self._store(result) for result in objects]
-        completed = self._workitems.complete_report(item, stored, wanted)
+        due = {name: self._profiles[name].planned for name in study.send_to if name in self._profiles}
+        stored = [self._store(result) for result in report.objects]
+        completed = self._workitems.complete_report(item, stored, due, report.omitted)
         log.info("study.reported", study=item.study_instance_uid, revision=study.revision)
         self._poke_delivery()
         return completed

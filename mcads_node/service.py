@@ -24,6 +24,7 @@ from mcads_node.dispatch import Dispatcher, DispatchSettings
 from mcads_node.errors import ConfigError, NodeError
 from mcads_node.instance import Requestor
 from mcads_node.model_store.store import ModelStore
+from mcads_node.profile import renditions
 from mcads_node.read.transfer_syntaxes import TRANSFER_SYNTAXES
 from mcads_node.receive.admission import Admission, AllowedRequestor
 from mcads_node.receive.arrival import SUCCESS, Arrival, keep_in
@@ -103,10 +104,12 @@ class Node:
         self._name = f"{socket.gethostname()}/{node.ae_title}"
         self._compute = _compute(configuration)
         destinations = configuration.node.destinations
+        profiles = {name: renditions(each, configuration.node.report) for name, each in destinations.items()}
         self._deliverer = Deliverer(
             DeliverySettings(
                 destinations={name: destination_address(each) for name, each in destinations.items()},
                 caller=Caller(ae_title=node.ae_title),
+                profiles=profiles,
             ),
             self._state.workitems,
             self._state.results,
@@ -114,7 +117,7 @@ class Node:
         self._dispatcher = Dispatcher(
             self._state,
             self._compute,
-            destinations={name: frozenset(each.objects) for name, each in destinations.items()},
+            profiles=profiles,
             poke_delivery=self._deliverer.poke,
             settings=DispatchSettings(worker=self._name),
         )

@@ -35,6 +35,8 @@ class Answer:
     status: int | None
     #: one clause; may quote the peer's Error Comment, so not for logs; None for plain success
     reason: str | None
+    #: the peer did not accept the object's SOP class in its transfer syntax: the object was not sent
+    not_negotiated: bool = False
 
     @property
     def for_logs(self) -> str:

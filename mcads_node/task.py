@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from mcads_node.config import Rule
 from mcads_node.finding import Algorithm, Finding
 from mcads_node.instance import InputCheck, Requestor, View
-from mcads_node.result import ReportContext, ResultObject
+from mcads_node.profile import Profile
+from mcads_node.result import ObjectKind, Rendition, ReportContext, ResultObject
 from mcads_node.route import Route
 
 
@@ -21,6 +23,8 @@ class AnalysisRequest:
     requestor: Requestor
     #: the administrator's rules, in their order
     rules: tuple[Rule, ...]
+    #: what each destination wants, by its name; those of the route are looked up
+    profiles: Mapping[str, Profile]
     context: ReportContext
 
 
@@ -37,7 +41,10 @@ class Analysis:
     header: bytes
     #: PNG
     thumbnail: bytes
-    heatmaps: tuple[ResultObject, ...]
+    #: heatmaps and what else draws on this image, in every rendition that the route's destinations want
+    objects: tuple[ResultObject, ...]
+    #: why one of them could not be made, a sentence each, without PHI
+    omitted: tuple[str, ...] = ()
 
     def record(self) -> ReadingRecord:
         """Give what a report needs of this analysis."""
@@ -47,7 +54,11 @@ class Analysis:
             checks=self.checks,
             header=self.header,
             thumbnail=self.thumbnail,
-            heatmaps=tuple((result.sop_class_uid, result.sop_instance_uid) for result in self.heatmaps),
+            heatmaps=tuple(
+                (result.sop_class_uid, result.sop_instance_uid, result.variant)
+                for result in self.objects
+                if result.kind is ObjectKind.HEATMAP
+            ),
         )
 
 
@@ -62,8 +73,8 @@ class ReadingRecord:
     header: bytes
     #: PNG
     thumbnail: bytes
-    #: SOP Class and Instance UID of each heatmap
-    heatmaps: tuple[tuple[str, str], ...]
+    #: SOP Class and Instance UID of each heatmap, and the variant of its rendition
+    heatmaps: tuple[tuple[str, str, str], ...]
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -72,7 +83,22 @@ class ReportRequest:
 
     readings: tuple[ReadingRecord, ...]
     algorithm: Algorithm
+    #: every rendition that the study's destinations want, each once; those of single images are passed over
+    renditions: tuple[Rendition, ...]
+    #: without a predecessor
     context: ReportContext
+    #: SOP Class, SOP Instance and Series Instance UID of the documents that this report replaces, by kind and
+    #: variant
+    predecessors: Mapping[tuple[ObjectKind, str], tuple[str, str, str]] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Composed:
+    """A study's report in all its renditions."""
+
+    objects: tuple[ResultObject, ...]
+    #: why one that was wanted could not be made, a sentence each, without PHI
+    omitted: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -20,8 +20,7 @@ from mcads_node.errors import NodeError
 from mcads_node.instance import Declined
 from mcads_node.logs import configure_logs
 from mcads_node.model_store.store import ModelStore
-from mcads_node.result import ResultObject
-from mcads_node.task import Analysis, AnalysisRequest, ReportRequest, WorkerSettings
+from mcads_node.task import Analysis, AnalysisRequest, Composed, ReportRequest, WorkerSettings
 
 log = structlog.stdlib.get_logger(__name__)
 
@@ -104,5 +103,5 @@ class _Work:
     def analyse(self, request: AnalysisRequest) -> Analysis | Declined:
         return steps.analyse(request, self._classifier)
 
-    def compose(self, request: ReportRequest) -> tuple[ResultObject, ...]:
+    def compose(self, request: ReportRequest) -> Composed:
         return steps.compose(request)

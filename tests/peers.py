@@ -141,6 +141,24 @@ def storescp(folder: Path, *arguments: str, ae_title: str = "STORESCP") -> Itera
 
 
 @contextlib.contextmanager
+def choosy_storescp(folder: Path, *kinds: tuple[str, str]) -> Iterator[Peer]:
+    """Run DCMTK's storescp, which accepts these SOP classes in these transfer syntaxes and no others."""
+    folder.mkdir(parents=True, exist_ok=True)
+    lines = ["[[TransferSyntaxes]]"]
+    lines += [f"[Syntax{number}]\nTransferSyntax1 = {syntax}" for number, (_, syntax) in enumerate(kinds)]
+    lines += ["[[PresentationContexts]]", "[Accepted]"]
+    lines += [
+        f"PresentationContext{number + 1} = {sop_class}\\Syntax{number}"
+        for number, (sop_class, _) in enumerate(kinds)
+    ]
+    lines += ["[[Profiles]]", "[Peer]", "PresentationContexts = Accepted"]
+    configuration = folder / "storescp.cfg"
+    configuration.write_text("\n".join(lines) + "\n")
+    with storescp(folder, "-xf", str(configuration), "Peer") as peer:
+        yield peer
+
+
+@contextlib.contextmanager
 def orthanc(folder: Path, **settings: object) -> Iterator[Peer]:
     """Run Orthanc with an empty store in `folder`; `settings` are keys of its configuration."""
     port, http_port = int(str(settings.get("DicomPort") or free_port())), free_port()

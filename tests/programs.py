@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import shutil
+from pathlib import Path
+from typing import NoReturn
 
 import pytest
 
@@ -12,9 +14,16 @@ def require_program(name: str) -> str:
     """Path of a program; a test that wants an absent one is skipped, or fails where `CI` is set."""
     # daemons such as Orthanc lie where a user's PATH does not look
     found = shutil.which(name) or shutil.which(name, path="/usr/sbin:/usr/local/sbin")
-    if found is not None:
-        return found
-    message = f"{name} is not installed"
+    return found or _absent(name)
+
+
+def require_file(path: Path, package: str) -> Path:
+    """Path of a file that `package` installs; where it is absent, skip the test at home and fail it in CI."""
+    return path if path.exists() else _absent(package)
+
+
+def _absent(what: str) -> NoReturn:
+    message = f"{what} is not installed"
     if os.environ.get("CI"):
         pytest.fail(f"{message}, and CI is set")
     pytest.skip(message)

@@ -62,7 +62,10 @@ class Verdicts:
     """What a referee said of one object."""
 
     errors: tuple[str, ...]
+    #: those that are not allowed
     warnings: tuple[str, ...]
+    #: those of `ALLOWED_WARNINGS`
+    allowed: tuple[str, ...] = ()
 
 
 def _lines(text: str, prefix: str) -> tuple[str, ...]:
@@ -72,7 +75,8 @@ def _lines(text: str, prefix: str) -> tuple[str, ...]:
 def _verdicts(text: str) -> Verdicts:
     warnings = _lines(text, "Warning")
     unexpected = [line for line in warnings if not any(rule.search(line) for rule in ALLOWED_WARNINGS)]
-    return Verdicts(errors=_lines(text, "Error"), warnings=tuple(unexpected))
+    allowed = [line for line in warnings if line not in unexpected]
+    return Verdicts(errors=_lines(text, "Error"), warnings=tuple(unexpected), allowed=tuple(allowed))
 
 
 def _written(folder: str, objects: Sequence[bytes]) -> list[str]:

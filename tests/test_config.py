@@ -3,11 +3,13 @@
 from pathlib import Path
 
 import pytest
+import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mcads_node.config import Condition, NodeConfig, RoutesConfig, load_configuration
+from mcads_node.config import Condition, DestinationSection, NodeConfig, RoutesConfig, load_configuration
 from mcads_node.errors import ConfigError
+from mcads_node.result import ObjectKind
 from mcads_node.yamlfile import load_yaml
 
 MODELS = {"densenet121-res224-all": ("Pneumothorax", "Edema"), "other": ()}
@@ -33,6 +35,10 @@ def write(folder: Path, node: str = NODE, routes: str = ROUTES) -> Path:
     (folder / "routes.yaml").write_text(routes)
     (folder / "node.yaml").write_text(node)
     return folder / "node.yaml"
+
+
+def destination(keys: str) -> str:
+    return f"destinations:\n  pacs: {{ae_title: PACS, host: h, port: 1, {keys}}}\n"
 
 
 def problems(folder: Path, node: str = NODE, routes: str = ROUTES) -> list[str]:
@@ -66,11 +72,22 @@ def test_the_shipped_configuration_is_right() -> None:
 def test_the_shipped_configuration_shows_the_defaults() -> None:
     shipped = load_yaml(SHIPPED / "node.yaml", NodeConfig)
     default = NodeConfig()
-    assert (shipped.node, shipped.analysis, shipped.routes) == (
+    assert (shipped.node, shipped.analysis, shipped.report, shipped.routes) == (
         default.node,
         default.analysis,
+        default.report,
         default.routes,
     )
+
+
+def test_the_shipped_template_of_a_destination_is_one_and_shows_the_defaults() -> None:
+    lines = (SHIPPED / "node.yaml").read_text().splitlines()
+    template = [line[1:] for line in lines if line.startswith("#  ")]
+    written = yaml.safe_load("\n".join(template))["NAME"]
+    assert set(written) == set(DestinationSection.model_fields)
+    shown = DestinationSection.model_validate(written | {"series": {}})
+    assert shown == DestinationSection(ae_title="PACS", host="10.20.0.5", port=104)
+    assert DestinationSection.model_validate(written).series[ObjectKind.SR].number == 9901
 
 
 def test_all_problems_of_both_files_are_told_at_once(tmp_path: Path) -> None:
@@ -113,6 +130,18 @@ routes:
         ("node: &a {}\nanalysis: *a\n", "node.yaml:2: is not valid YAML: aliases"),
         ("node: !!python/object:os.system {}\n", "node"),
         ("just words\n", "node.yaml:1: "),
+        (destination("objects: []"), "objects: expected at least one of sr, summary, heatmap, basic-text-sr"),
+        (destination("objects: [sr, sr]"), "objects: expected each of sr, summary"),
+        (destination("sr_classes: []"), "at least one of comprehensive-3d, enhanced, comprehensive"),
+        (destination("sr_classes: [basic]"), "destinations.pacs.sr_classes[0]: "),
+        (destination("captures: {modality: ot}"), "destinations.pacs.captures.modality: "),
+        (destination("captures: {transfer_syntax: jpeg}"), "destinations.pacs.captures.transfer_syntax: "),
+        (destination("captures: {max_side: 20}"), "destinations.pacs.captures.max_side"),
+        (destination("captures: {style: dots}"), "destinations.pacs.captures.style: "),
+        (destination("series: {film: {}}"), "destinations.pacs.series.film"),
+        (destination("series: {sr: {number: 0}}"), "destinations.pacs.series.sr.number"),
+        (destination(f"series: {{sr: {{description: {'x' * 65}}}}}"), "has up to 64 characters"),
+        ("report: {language: de}\n", "node.yaml:1: report.language: "),
         ("node: {database: mysql://x}\n", "node.yaml:1: node.database: expected null"),
         ("analysis: {model: nothing-like-it}\n", "'nothing-like-it' is not a model here"),
     ],

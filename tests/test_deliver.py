@@ -19,14 +19,16 @@ from pydicom.uid import (
     JPEG2000Lossless,
     JPEGBaseline8Bit,
     JPEGLosslessSV1,
+    RLELossless,
 )
 
 from mcads_node.association import Timeouts
 from mcads_node.backoff import ErrorKind, RetryPolicy
 from mcads_node.deliver.deliverer import Deliverer, DeliverySettings, outcome_of
-from mcads_node.deliver.send import Answer, Caller, DestinationAddress, Outgoing, echo, send
+from mcads_node.deliver.send import Answer, Caller, DestinationAddress, Outgoing, echo, negotiate, send
 from mcads_node.errors import InstanceUnreadable, PeerUnreachable
-from mcads_node.result import ObjectKind
+from mcads_node.profile import Profile, negotiated
+from mcads_node.result import ObjectKind, Rendition
 from mcads_node.spool import Spool
 from mcads_node.store_status import answer_of
 from mcads_node.workitems import (
@@ -40,13 +42,21 @@ from mcads_node.workitems import (
     open_store,
 )
 from tests.part10_files import data_set_bytes, radiograph, write
-from tests.peers import Peer, free_port, orthanc, storescp
+from tests.peers import Peer, choosy_storescp, free_port, orthanc, storescp
 from tests.raw_acceptor import RawAcceptor, Reply
 from tests.workitems_samples import LEASE, analysed, received
 
 CALLER = Caller(ae_title="MCADS", timeouts=Timeouts(connect=5, acse=10, dimse=2, network=10))
 SR = "1.2.840.10008.5.1.4.1.1.88.34"
 SC = "1.2.840.10008.5.1.4.1.1.7"
+ENHANCED = "1.2.840.10008.5.1.4.1.1.88.22"
+PROFILE = Profile(
+    renditions=(
+        Rendition(kind=ObjectKind.SR),
+        Rendition(kind=ObjectKind.SR, sop_class_uid=ENHANCED),
+        Rendition(kind=ObjectKind.SUMMARY),
+    )
+)
 
 
 def at(port: int, ae_title: str = "PEER") -> DestinationAddress:
@@ -376,32 +386,41 @@ class Node:
 
     def plan(self, *destinations: str, objects: int = 1) -> str:
         """Have a study reported with so many objects for each destination; its UID."""
+        return self._plan([self._object() for _ in range(objects)], destinations)
+
+    def plan_report(self, *destinations: str) -> str:
+        """Have a study reported with an SR in two classes, of which the first is planned; its UID."""
+        made = [self._object(each) for each in PROFILE.renditions if each.kind is ObjectKind.SR]
+        return self._plan(made, destinations)
+
+    def _plan(self, made: list[StoredResult], destinations: tuple[str, ...]) -> str:
         self.made += 1
         instance = received(study=str(self.made), at=datetime.now(UTC))
         self.store.record_received(instance)
         (item,) = self.store.claim("w", LEASE, kind=Kind.ANALYSE)
         assert self.store.complete_analysis(item, analysed(quiet=0))
         (item,) = self.store.claim("w", LEASE, kind=Kind.REPORT)
-        made = [self._object() for _ in range(objects)]
-        assert self.store.complete_report(item, made, dict.fromkeys(destinations, frozenset(ObjectKind)))
+        assert self.store.complete_report(item, made, dict.fromkeys(destinations, PROFILE.planned))
         return instance.study_instance_uid
 
-    def _object(self) -> StoredResult:
+    def _object(self, rendition: Rendition | None = None) -> StoredResult:
+        rendition = rendition or Rendition(kind=ObjectKind.SUMMARY)
         ds = radiograph()
-        ds.SOPClassUID = SC
+        ds.SOPClassUID, _ = negotiated(rendition)
         folder = self.results.folder / "making"
         folder.mkdir(exist_ok=True)
         data = write(ds, folder / "object.dcm").read_bytes()
         file = self.results.write(data)
         return StoredResult(
-            kind=ObjectKind.SUMMARY,
-            sop_class_uid=SC,
+            kind=rendition.kind,
+            sop_class_uid=ds.SOPClassUID,
             sop_instance_uid=ds.SOPInstanceUID,
             series_instance_uid=ds.SeriesInstanceUID,
             transfer_syntax_uid=ExplicitVRLittleEndian,
             path=file.path,
             size=file.size,
             digest=file.digest,
+            variant=rendition.variant,
         )
 
     def states(self, study: str) -> list[str]:
@@ -556,3 +575,55 @@ def test_stop_finishes_the_object_being_sent_and_leaves_the_rest(node: Node) -> 
         # what the peer has got is recorded as such, nothing was cut off
         assert len(peer.objects) + node.waiting() == 6
         assert node.waiting() >= 2
+
+
+# another SR class, and asking beforehand
+
+
+def test_a_rejected_class_is_told_from_every_other_refusal(tmp_path: Path) -> None:
+    first, second = outgoing(tmp_path / "out", sop_class=SR), outgoing(tmp_path / "out", sop_class=SC)
+    with choosy_storescp(tmp_path / "peer", (SC, ExplicitVRLittleEndian)) as peer:
+        answers = sent(address_of(peer), first, second)
+    assert (answers[first].failure, answers[first].not_negotiated) == (ErrorKind.PERMANENT, True)
+    assert (answers[second].failure, answers[second].not_negotiated) == (None, False)
+    with RawAcceptor(lambda _uid: Reply(0xC000)) as peer_:
+        assert not sent(at(peer_.port), first)[first].not_negotiated
+
+
+def test_a_peer_is_asked_what_it_would_take(tmp_path: Path) -> None:
+    kinds = {negotiated(each) for each in PROFILE.renditions} | {(SC, RLELossless)}
+    with choosy_storescp(
+        tmp_path / "peer", (SC, ExplicitVRLittleEndian), (ENHANCED, ExplicitVRLittleEndian)
+    ) as peer:
+        refused = negotiate(address_of(peer), kinds, CALLER)
+        assert negotiate(address_of(peer), [(SR, ExplicitVRLittleEndian)], CALLER).keys() == {
+            (SR, ExplicitVRLittleEndian)
+        }
+        assert not peer.files()
+    assert refused == {
+        (SR, ExplicitVRLittleEndian): "SOP class not supported",
+        (SC, RLELossless): "transfer syntax not supported",
+    }
+    with pytest.raises(PeerUnreachable, match="refused"):
+        negotiate(at(free_port()), kinds, CALLER)
+
+
+def test_a_peer_of_enhanced_sr_only_gets_that(tmp_path: Path, node: Node) -> None:
+    study = node.plan_report("pacs")
+    with choosy_storescp(tmp_path / "peer", (ENHANCED, ExplicitVRLittleEndian)) as peer:
+        settings = DeliverySettings(
+            destinations={"pacs": address_of(peer)},
+            caller=CALLER,
+            policy=SOON,
+            profiles={"pacs": PROFILE},
+            poll_seconds=0.2,
+        )
+        deliverer = Deliverer(settings, node.store, node.results)
+        deliverer.start()
+        wait_until(lambda: not node.waiting())
+        assert deliverer.stop()
+        assert len(peer.files()) == 1
+    comprehensive, enhanced = (each.deliveries for each in node.store.show_study(study).results)
+    assert (comprehensive[0].state, enhanced[0].state) == ("REFUSED", "STORED")
+    assert f"SOP class {SR}" in (comprehensive[0].reason or "")
+    assert enhanced[0].stands_in_for == comprehensive[0].number

@@ -4,20 +4,23 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mcads_node.report.drawing import (
+    FADE,
     LOWEST_SHOWN,
-    Page,
+    OPACITY,
+    OUTLINE,
+    OUTLINE_EDGE,
     colour_map,
     decode_png,
     encode_png,
     grey_levels,
     heat_over,
-    largest_size,
+    outline_over,
+    outline_width,
     sample,
     shrink,
     shrunk_shape,
-    text_width,
-    wrap,
 )
+from mcads_node.report.page import Page, largest_size, text_width, wrap
 
 WEIGHTS = np.array([0.2126, 0.7152, 0.0722])
 
@@ -60,6 +63,44 @@ def test_low_activation_leaves_grey(grey: int, activation: float) -> None:
         assert np.all(picture >= int(0.44 * grey))
     if activation > 0.6:
         assert len(set(picture[0, 0].tolist())) > 1
+
+
+def test_each_pixel_is_blended_by_itself() -> None:
+    rng = np.random.default_rng(4)
+    grey = rng.integers(0, 256, (31, 17), dtype=np.uint8)
+    activation = rng.uniform(-0.1, 1.1, (31, 17)).astype(np.float32)
+    picture = heat_over(grey, activation).astype(float)
+    level = (activation.clip(0, 1) * np.float32(255)).astype(int)
+    fade = ((level / 255 - LOWEST_SHOWN) / FADE).clip(0, 1)[..., None]
+    alpha = OPACITY * fade * fade * (3 - 2 * fade)
+    expected = alpha * colour_map()[level] + (1 - alpha) * grey[..., None]
+    assert np.abs(picture - expected).max() <= 0.5 + 1e-9
+
+
+def test_an_outline_is_crisp_and_seen_on_any_grey() -> None:
+    for grey in (0, 120, 255):
+        plain = np.full((200, 300, 3), grey, np.uint8)
+        square = np.array([[50, 40], [250, 40], [250, 150], [50, 150], [50, 40]], np.float32)
+        drawn = outline_over(plain, [square])
+        assert np.all(plain == grey), "the picture itself is not touched"
+        colours = {tuple(colour) for colour in drawn.reshape(-1, 3).tolist()}
+        assert colours <= {OUTLINE, OUTLINE_EDGE, (grey, grey, grey)}, "no shades between"
+        assert tuple(drawn[40, 150]) == tuple(drawn[100, 250]) == OUTLINE
+        assert np.all(drawn[60:130, 70:230] == grey), "nothing is filled"
+        # the line against the ground, or against its own edge
+        seen = luminance(np.array([OUTLINE, OUTLINE_EDGE, (grey, grey, grey)], float))
+        assert max(contrast(seen[0], seen[1]), contrast(seen[0], seen[2])) > 10
+    assert outline_over(plain, []).tolist() == plain.tolist()
+
+
+@pytest.mark.parametrize(("side", "pixels"), [(100, 2), (900, 2), (2500, 6), (4280, 10)])
+def test_an_outline_is_as_wide_as_the_picture_needs(side: int, pixels: int) -> None:
+    assert outline_width(side) == pixels
+
+
+def contrast(one: float, other: float) -> float:
+    """WCAG 2.1's contrast ratio."""
+    return float((max(one, other) + 0.05) / (min(one, other) + 0.05))
 
 
 def test_no_activation_is_grey() -> None:
@@ -121,6 +162,8 @@ def test_a_page_grows_and_remembers() -> None:
     page.word((10, bottom + 20), "one", 20, anchor="lm")
     assert page.height >= bottom + 20
     assert page.texts == ["some words that need more than a line of this width", "one"]
+    first = page.written[0]
+    assert (first.size, first.corners[:2], first.corners[3]) == (20, (10, 0), bottom)
     written = page.pixels()[:bottom, :211]
     assert int(written.max()) > 200
     assert np.all(page.pixels()[:bottom, 211:] == page.pixels()[0, 299])

@@ -2,6 +2,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from io import BytesIO
 from time import perf_counter
+from typing import Any
 
 import numpy as np
 import pydicom
@@ -15,11 +16,12 @@ from mcads_node.finding import Algorithm, Finding, Heatmap, Presence, presence_o
 from mcads_node.instance import InputCheck, ModelGeometry, Radiograph, View
 from mcads_node.phantom import radiograph as phantom
 from mcads_node.report import wording
-from mcads_node.report.capture import heatmap_capture, summary_capture, thumbnail
-from mcads_node.report.drawing import LOWEST_SHOWN, grey_levels
+from mcads_node.report.caption import caption as draw_caption
+from mcads_node.report.capture import HEATMAP, SUMMARY, heatmap_capture, summary_capture, thumbnail
+from mcads_node.report.drawing import LOWEST_SHOWN, OUTLINE, grey_levels
 from mcads_node.report.overlay import captioned_heatmap
 from mcads_node.report.summary_page import summary_page
-from mcads_node.result import ImageReading, ObjectKind, ResultObject
+from mcads_node.result import ImageReading, ObjectKind, Rendition, ResultObject
 from tests.referees import dcentvfy, dciodvfy
 from tests.report_samples import (
     ALGORITHM,
@@ -169,7 +171,11 @@ def test_max_side_makes_it_smaller_and_says_so() -> None:
     header = full()
     header.PixelSpacing, header.ImagerPixelSpacing = ["0.1", "0.2"], ["0.15", "0.15"]
     radiograph = image(1200, 900, header)
-    small = opened(heatmap_capture(radiograph, heat(radiograph, 2, 4), ALGORITHM, CONTEXT, max_side=600))
+    small = opened(
+        heatmap_capture(
+            radiograph, heat(radiograph, 2, 4), ALGORITHM, CONTEXT, replace(HEATMAP, max_side=600)
+        )
+    )
     whole = opened(heatmap_capture(radiograph, heat(radiograph, 2, 4), ALGORITHM, CONTEXT))
     assert small.Columns == 480, "450 and black columns"
     assert [float(v) for v in small.PixelSpacing] == pytest.approx([0.2, 0.4])
@@ -190,7 +196,7 @@ def test_the_heatmap_of_another_image_is_refused() -> None:
 
 
 def caption(radiograph: Radiograph, heatmap: Heatmap, algorithm: Algorithm = ALGORITHM) -> str:
-    return "\n".join(captioned_heatmap(radiograph, heatmap, algorithm).texts)
+    return "\n".join(captioned_heatmap(radiograph, heatmap, algorithm, HEATMAP).texts)
 
 
 def test_caption() -> None:
@@ -375,6 +381,129 @@ def test_a_source_without_uid_is_refused_by_tag(keyword: str) -> None:
         summary_capture([read(header)], ALGORITHM, CONTEXT)
 
 
+# ------------------------------------------------------------------------------------------------ renditions
+
+RLE = "1.2.840.10008.1.2.5"
+RENDITIONS: dict[str, dict[str, Any]] = {
+    "rle": {"transfer_syntax_uid": RLE},
+    "lithuanian": {"language": "lt"},
+    "own series": {"modality": "DX", "series_number": 77, "series_description": "DI radiniai"},
+    "all": {"transfer_syntax_uid": RLE, "language": "lt", "modality": "CR", "series_number": 3},
+}
+
+
+@pytest.mark.parametrize("name", RENDITIONS)
+def test_a_rendition_is_another_object_of_another_series(name: str) -> None:
+    radiograph = image()
+    heatmap = heat(radiograph)
+    readings = [read(full(1), present=("Mass",))]
+    pairs = (
+        (
+            heatmap_capture(radiograph, heatmap, ALGORITHM, CONTEXT),
+            heatmap_capture(radiograph, heatmap, ALGORITHM, CONTEXT, replace(HEATMAP, **RENDITIONS[name])),
+        ),
+        (
+            summary_capture(readings, ALGORITHM, CONTEXT),
+            summary_capture(readings, ALGORITHM, CONTEXT, replace(SUMMARY, **RENDITIONS[name])),
+        ),
+    )
+    for usual, other in pairs:
+        assert usual.variant == ""
+        assert other.variant == replace(Rendition(kind=other.kind), **RENDITIONS[name]).variant
+        assert other.sop_instance_uid != usual.sop_instance_uid
+        assert other.series_instance_uid != usual.series_instance_uid
+        plain, capture = opened(usual), opened(other)
+        wanted = replace(Rendition(kind=other.kind), **RENDITIONS[name])
+        assert capture.Modality == wanted.modality
+        assert capture.SeriesNumber == (wanted.series_number or plain.SeriesNumber)
+        assert capture.SeriesDescription == (wanted.series_description or plain.SeriesDescription)
+        assert capture.file_meta.TransferSyntaxUID == other.transfer_syntax_uid == wanted.transfer_syntax_uid
+        assert capture.file_meta.MediaStorageSOPInstanceUID == other.sop_instance_uid
+        assert np.array_equal(capture.pixel_array, plain.pixel_array) == (wanted.language == "en")
+        assert ("nepatvirtintas" in capture.ImageComments) == (wanted.language == "lt")
+        assert ("nepatvirtintas" in capture.DerivationDescription) == (wanted.language == "lt")
+
+
+def test_rle_is_the_same_bytes_each_time_and_smaller() -> None:
+    radiograph = image(400, 300)
+    rle = replace(HEATMAP, transfer_syntax_uid=RLE)
+    first, second = (
+        heatmap_capture(radiograph, heat(radiograph), ALGORITHM, CONTEXT, rle).data for _ in range(2)
+    )
+    assert first == second
+    readings = [read()]
+    page = summary_capture(readings, ALGORITHM, CONTEXT, replace(SUMMARY, transfer_syntax_uid=RLE))
+    assert len(page.data) < len(summary_capture(readings, ALGORITHM, CONTEXT).data) / 2
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ({"language": "xx"}, r"expected one of en, lt, found xx"),
+        ({"language": "../lt"}, "found no language"),
+        ({"style": "dotted"}, "expected one of filled, contour"),
+        ({"transfer_syntax_uid": JPEGBaseline8Bit}, "JPEG Baseline.*RLE Lossless"),
+    ],
+)
+def test_a_rendition_that_there_is_not_is_refused(change: dict[str, Any], said: str) -> None:
+    radiograph = image()
+    with pytest.raises(ReportImpossible, match=said):
+        heatmap_capture(radiograph, heat(radiograph), ALGORITHM, CONTEXT, replace(HEATMAP, **change))
+    if "style" not in change:
+        with pytest.raises(ReportImpossible, match=said):
+            summary_capture([read()], ALGORITHM, CONTEXT, replace(SUMMARY, **change))
+
+
+@pytest.mark.parametrize(("rows", "columns"), [(700, 560), (560, 700)])
+@pytest.mark.parametrize("max_side", [None, 350])
+def test_an_outline_runs_round_the_hot_cell(rows: int, columns: int, max_side: int | None) -> None:
+    radiograph = image(rows, columns)
+    rendition = replace(HEATMAP, style="contour", max_side=max_side)
+    drawn = captioned_heatmap(radiograph, heat(radiograph, 2, 4), ALGORITHM, rendition)
+    height, width = drawn.shape
+    part = drawn.pixels[:height, :width]
+    lines = np.all(part == OUTLINE, axis=2)
+    coloured = np.ptp(part.astype(int), axis=2) > 0
+    assert np.array_equal(coloured, lines), "nothing is filled"
+    # bilinear between the centres of cells: along an axis, half is reached half a cell away
+    factor = height / rows
+    cell = 560 / 7 * factor
+    row = ((rows - 560) / 2 + 2.5 * 80) * factor - 0.5
+    column = ((columns - 560) / 2 + 4.5 * 80) * factor - 0.5
+    places = np.argwhere(lines)
+    assert np.allclose(places.mean(axis=0), (row, column), atol=1)
+    assert np.allclose(places.min(axis=0), (row - cell / 2, column - cell / 2), atol=3)
+    assert np.allclose(places.max(axis=0), (row + cell / 2, column + cell / 2), atol=3)
+    assert "Outline: half of the highest activation, or more, lies within" in drawn.texts
+    assert "Relative activation" not in drawn.texts
+
+
+@pytest.mark.parametrize("style", ["filled", "contour"])
+def test_an_empty_map_is_said_to_be_empty(style: str) -> None:
+    radiograph = image()
+    empty = replace(heat(radiograph), activation=np.zeros((7, 7), np.float32))
+    drawn = captioned_heatmap(radiograph, empty, ALGORITHM, replace(HEATMAP, style=style))
+    assert np.all(drawn.pixels[:90, :70] == grey_levels(radiograph.pixels)[..., None])
+    assert wording.EMPTY_MAP in drawn.texts
+    assert wording.EMPTY_MAP not in caption(radiograph, heat(radiograph)).split("\n")
+
+
+@pytest.mark.parametrize(
+    ("rows", "columns"), [(40, 30), (2500, 2048), (3000, 300), (300, 3000), (4280, 3520)]
+)
+@pytest.mark.parametrize("language", ["en", "lt"])
+def test_a_caption_can_be_read_whatever_the_matrix(rows: int, columns: int, language: str) -> None:
+    radiograph = Radiograph(header=full(), pixels=np.zeros((rows, columns), np.float32), view=View.PA)
+    heatmap = heat(radiograph, what=finding("Enlarged Cardiomediastinum"))
+    strip = draw_caption(radiograph, heatmap, UNTRAINED, replace(HEATMAP, language=language), (rows, columns))
+    # on a screen that fits the capture into 1000 × 1000, and never below what the font needs
+    shown = min(1.0, 1000 / max(strip.width, rows + strip.height))
+    assert min(written.size for written in strip.written) * shown >= 9.5
+    assert min(written.size for written in strip.written) >= 14
+    assert max(written.corners[2] for written in strip.written) <= strip.width
+    assert strip.height < max(0.45 * rows, 0.3 * columns, 420)
+
+
 # -------------------------------------------------------------------------------------------------- referees
 
 
@@ -395,14 +524,18 @@ def odd(instance: int = 1) -> Dataset:
 def test_dciodvfy_accepts_every_capture(source: Callable[[int], Dataset], algorithm: Algorithm) -> None:
     radiograph = image(header=source(1))
     heatmaps = [
-        heatmap_capture(radiograph, heat(radiograph), algorithm, CONTEXT),
-        heatmap_capture(radiograph, heat(radiograph, what=finding("Mass")), algorithm, CONTEXT, max_side=64),
+        heatmap_capture(radiograph, heat(radiograph), algorithm, CONTEXT, replace(HEATMAP, **change))
+        for change in (*RENDITIONS.values(), {}, {"max_side": 64}, {"style": "contour"})
     ]
+    heatmaps.append(heatmap_capture(radiograph, heat(radiograph, what=finding("Mass")), algorithm, CONTEXT))
     readings = (read(source(1), present=("Effusion", "Mass")), read(source(2), View.LATERAL))
-    page = summary_capture(readings, algorithm, CONTEXT)
-    for result in (*heatmaps, page):
+    pages = [
+        summary_capture(readings, algorithm, CONTEXT, replace(SUMMARY, **change))
+        for change in (*RENDITIONS.values(), {})
+    ]
+    for result in (*heatmaps, *pages):
         assert dciodvfy(result.data).errors == ()
-    assert dcentvfy([result.data for result in (*heatmaps, page)]).errors == ()
+    assert dcentvfy([result.data for result in (*heatmaps, *pages)]).errors == ()
 
 
 # -------------------------------------------------------------------------------------------- summary: words
@@ -412,32 +545,53 @@ def test_dciodvfy_accepts_every_capture(source: Callable[[int], Dataset], algori
 def test_the_page_names_every_label(images: int) -> None:
     texts = page_texts(*(read(full(number), present=("Mass",)) for number in range(images)))
     for label in LABELS:
-        assert texts.count(wording.human_label(label)) == 1
+        assert texts[texts.index("Finding") :].count(wording.human_label(label)) == 1
     assert wording.UNVERIFIED in texts
     assert len(LABELS) == 18
 
 
-def test_findings_are_sorted_present_first_then_by_score() -> None:
-    texts = page_texts(read(full(1), present=("Mass", "Hernia")), read(full(2), View.LATERAL))
+def test_findings_are_sorted_by_urgency_then_absent_ones_by_score() -> None:
+    # of rising scores, by `read`
+    present = ("Hernia", "Mass", "Nodule", "Pneumothorax", "Cardiomegaly")
+    texts = page_texts(read(full(1), present=present[:4]), read(full(2), View.LATERAL, present=present[4:]))
     human = {wording.human_label(label) for label in LABELS}
+    urgent = ["Pneumothorax", "Nodule", "Mass", "Cardiomegaly", "Hernia"]
     # LABELS[-1] has the highest score of the absent ones
-    absent = [wording.human_label(label) for label in LABELS[::-1] if label not in ("Mass", "Hernia")]
-    assert [text for text in texts if text in human] == ["Hernia", "Mass", *absent]
+    absent = [wording.human_label(label) for label in LABELS[::-1] if label not in present]
+    table = texts.index("Finding")
+    assert [text for text in texts[table:] if text in human] == [*urgent, *absent]
+    assert [text for text in texts[:table] if text in human] == urgent[:3]
+    assert "and 2 more, in the table" in texts
+
+
+def test_a_named_finding_has_its_highest_score_and_all_its_images() -> None:
+    texts = page_texts(
+        read(full(1), present=("Mass",)), read(full(2), View.LATERAL, present=("Hernia", "Mass"))
+    )
+    named = texts.index("Mass")
+    assert texts[named + 1 : named + 4] == ["0.61", "PA, LATERAL", "score; threshold 0.50"]
+
+
+def test_undetermined_ones_are_sorted_by_score_whatever_their_urgency() -> None:
+    texts = page_texts(read(present=("Hernia", "Pneumothorax", "Mass"), checks=(UNFIT,)))
+    table = texts[texts.index("Finding") :]
+    assert table.index("Mass") < table.index("Pneumothorax") < table.index("Hernia")
+    assert "Mass" not in texts[: texts.index("Finding")]
 
 
 @pytest.mark.parametrize(
     ("present", "checks", "expected"),
     [
-        (("Mass", "Hernia"), (), "MCADS AI — 2 findings above threshold"),
-        (("Mass",), (DOUBTFUL,), "MCADS AI — 1 finding above threshold"),
-        ((), (), "MCADS AI — no finding above threshold"),
-        (("Mass",), (UNFIT,), "MCADS AI — undetermined"),
+        (("Mass", "Hernia"), (), "2 findings above threshold"),
+        (("Mass",), (DOUBTFUL,), "1 finding above threshold"),
+        ((), (), "No finding above threshold"),
+        (("Mass",), (UNFIT,), "Undetermined"),
     ],
 )
 def test_headline(present: tuple[str, ...], checks: tuple[InputCheck, ...], expected: str) -> None:
     texts = page_texts(read(present=present, checks=checks))
-    assert texts[0] == expected
-    assert (wording.NOT_NORMAL in texts) == (expected == "MCADS AI — no finding above threshold")
+    assert texts[2] == expected
+    assert (wording.NOT_NORMAL in texts) == (expected == "No finding above threshold")
     assert (wording.NOTHING_CLAIMED in texts) == (checks == (UNFIT,))
     assert any("undetermined" in text for text in texts[1:]) == (checks == (UNFIT,))
 
@@ -453,7 +607,7 @@ def test_a_label_that_only_one_image_has_is_shown_all_the_same() -> None:
 
 
 def test_a_finding_on_two_images_is_one_finding() -> None:
-    assert page_texts(read(full(1), present=("Mass",)), read(full(2), present=("Mass",)))[0].endswith(
+    assert page_texts(read(full(1), present=("Mass",)), read(full(2), present=("Mass",)))[2].endswith(
         "1 finding above threshold"
     )
 
@@ -483,7 +637,7 @@ def test_of_many_images_the_page_shows_where_the_highest_score_was() -> None:
     readings = [read(full(number)) for number in range(4)] + [read(full(5), View.LATERAL, present=("Mass",))]
     texts = page_texts(*readings)
     assert "0.60  above threshold · LATERAL" in texts
-    assert "highest of 5 images" in texts
+    assert "strongest of 5 images" in texts
 
 
 def test_no_identity_on_the_page_nor_in_its_description() -> None:
@@ -503,7 +657,8 @@ def test_summary_attributes() -> None:
     result = summary_capture(readings, ALGORITHM, CONTEXT)
     page = opened(result)
     assert result.kind is ObjectKind.SUMMARY
-    assert (page.Columns, page.Rows) == (1024, 1280)
+    assert page.Columns == 1024
+    assert 1024 <= page.Rows <= 1400
     assert [item.ReferencedSOPInstanceUID for item in page.SourceImageSequence] == [
         full(1).SOPInstanceUID,
         full(2).SOPInstanceUID,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import replace
 from io import BytesIO
 from pathlib import Path
@@ -20,9 +20,10 @@ from mcads_node.errors import ReportImpossible
 from mcads_node.finding import Finding, Presence
 from mcads_node.instance import View
 from mcads_node.report import codes
+from mcads_node.report.basic_text import basic_text_report
 from mcads_node.report.identity import SERIES_NUMBER
 from mcads_node.report.sr import SOP_CLASSES, measurement_report
-from mcads_node.result import ImageReading, ObjectKind, ResultObject
+from mcads_node.result import ImageReading, ObjectKind, Rendition, ResultObject
 from tests import referees
 from tests.headers import header
 from tests.report_samples import (
@@ -36,76 +37,15 @@ from tests.report_samples import (
     full,
     reading,
 )
+from tests.report_sources import NAMES, SOURCES
 from tests.shared_data import data_dir
 
 GOLDEN = Path(__file__).parent / "golden"
 PREDECESSOR = (SOP_CLASSES[0], "2.25.71", "2.25.72")
 
 
-def _named(name: str, character_set: str | list[str]) -> Dataset:
-    source = bare()
-    source.SpecificCharacterSet = character_set
-    source.PatientName = name
-    source.StudyDescription = "Thorax"
-    return as_received(source)
-
-
-def _without(*keywords: str, modality: str = "DX") -> Dataset:
-    source = full(modality=modality)
-    for keyword in keywords:
-        del source[keyword]
-    return as_received(source)
-
-
-def _odd() -> Dataset:
-    source = bare(modality="CR")
-    source.update(
-        header(
-            PatientSex="U",
-            PatientAge="81",
-            PatientName="Jonas Vardenis",
-            StudyDate="1993.02.24",
-            StudyTime="noon",
-            PatientBirthDate="unknown",
-            AccessionNumber="2024-000000000017",
-            PatientID="4" * 70,
-            TimezoneOffsetFromUTC="EEST",
-            PixelSpacing=["0", "0"],
-            OtherPatientIDs=["26210"],
-            ProcedureCodeSequence=[header(CodeValue="1")],
-        )
-    )
-    source.private_block(0x0011, "VENDOR", create=True).add_new(0x01, "LO", "secret")
-    return source
-
-
-SOURCES: dict[str, Callable[[], Dataset]] = {
-    "DX, all there": lambda: as_received(full()),
-    "CR, all there": lambda: as_received(full(modality="CR")),
-    "DX, nothing that may be absent": bare,
-    "CR, nothing that may be absent": lambda: bare(modality="CR"),
-    "no spacing": lambda: _without("PixelSpacing", "ImagerPixelSpacing", modality="CR"),
-    "no orientation": lambda: _without("PatientOrientation"),
-    "no accession number": lambda: _without("AccessionNumber", "IssuerOfAccessionNumberSequence"),
-    "no patient": lambda: _without("PatientName", "PatientID", "PatientBirthDate", "PatientSex"),
-    "no request": lambda: _without("RequestAttributesSequence"),
-    "odd values": _odd,
-    "Latin-1": lambda: _named("Müller^Jürgen", "ISO_IR 100"),
-    "Latin-2": lambda: _named("Łukasiewicz^Żaneta", "ISO_IR 101"),
-    "Cyrillic": lambda: _named("Чехов^Антон", "ISO_IR 144"),
-    "Japanese": lambda: _named("Yamada^Tarou=山田^太郎=やまだ^たろう", ["", "ISO 2022 IR 87"]),
-    "Lithuanian, Latin-4": lambda: _named("Žukauskaitė^Rūta", "ISO_IR 110"),
-    "UTF-8": lambda: _named("Wang^XiaoDong=王^小东", "ISO_IR 192"),
-}
-
-NAMES = {
-    "Latin-1": "Müller^Jürgen",
-    "Latin-2": "Łukasiewicz^Żaneta",
-    "Cyrillic": "Чехов^Антон",
-    "Japanese": "Yamada^Tarou=山田^太郎=やまだ^たろう",
-    "Lithuanian, Latin-4": "Žukauskaitė^Rūta",
-    "UTF-8": "Wang^XiaoDong=王^小东",
-}
+def _rendition(sop_class_uid: str) -> Rendition:
+    return Rendition(kind=ObjectKind.SR, sop_class_uid=sop_class_uid)
 
 
 def _read(result: ResultObject) -> Dataset:
@@ -131,7 +71,12 @@ def _code(item: Dataset) -> tuple[str, str]:
 
 def _named_items(document: Dataset, code: Code) -> list[Dataset]:
     wanted = (code.value, code.scheme_designator)
-    return [item for item in _items(document) if _code(item.ConceptNameCodeSequence[0]) == wanted]
+    return [
+        item
+        for item in _items(document)
+        # images of a library have no name
+        if "ConceptNameCodeSequence" in item and _code(item.ConceptNameCodeSequence[0]) == wanted
+    ]
 
 
 def _pa_and_lateral() -> list[ImageReading]:
@@ -171,7 +116,7 @@ def test_the_judge_condemns_what_is_wrong() -> None:
 @pytest.mark.parametrize("sop_class_uid", SOP_CLASSES)
 def test_dciodvfy_accepts_every_sop_class_and_a_rich_report(sop_class_uid: str) -> None:
     context = replace(CONTEXT, revision=2, predecessor=PREDECESSOR, unread=("One image had no pixels.",))
-    result = measurement_report(_pa_and_lateral(), ALGORITHM, context, sop_class_uid)
+    result = measurement_report(_pa_and_lateral(), ALGORITHM, context, _rendition(sop_class_uid))
     verdicts = referees.dciodvfy(result.data)
     assert (verdicts.errors, verdicts.warnings) == ((), ())
     assert _read(result).SOPClassUID == result.sop_class_uid == sop_class_uid
@@ -199,13 +144,17 @@ def test_dcentvfy_finds_two_revisions_in_agreement() -> None:
 
 @pytest.mark.timeout(600)
 def test_pixelmed_finds_no_error() -> None:
-    single = measurement_report([reading(bare(modality="CR"))], replace(ALGORITHM, calibrated=True), CONTEXT)
-    for verdicts in referees.pixelmed([_rich().data, single.data]):
+    calibrated = replace(ALGORITHM, calibrated=True)
+    few = [reading(bare(modality="CR"), labels=LABELS[-3:])]
+    single = measurement_report(few, calibrated, CONTEXT)
+    text = basic_text_report(_pa_and_lateral(), ALGORITHM, CONTEXT)
+    *measured, narrated = referees.pixelmed([_rich().data, single.data, text.data])
+    for verdicts in (*measured, narrated):
         assert verdicts.errors == ()
-        # its TID 1501 is older than the row for qualitative evaluations
-        unknown = [line for line in verdicts.warnings if "Content Item not in template" not in line]
-        assert unknown == []
-        assert all("Presence" in line or "Quality Assessment" in line for line in verdicts.warnings)
+        # its TID 1501 is older than the rows for qualitative evaluations, its TID 2000 than LOINC's titles
+        assert [line for line in verdicts.warnings if "Content Item not in template" not in line] == []
+    told = ("Presence", "Quality Assessment", "Comment")
+    assert all(any(word in line for word in told) for each in measured for line in each.warnings)
 
 
 def test_dsrdump_reads_what_a_person_has_read() -> None:
@@ -252,15 +201,20 @@ def test_where_the_input_is_unfit_the_quality_group_says_so_and_nothing_is_claim
     comments = [item.TextValue for item in _named_items(document, codes.COMMENT)]
     assert presences == {("373068000", "SCT")}
     assert _code(quality.ConceptCodeSequence[0]) == ("111235", "DCM")
-    assert any(UNFIT.reason in text for text in comments)
-    assert any(DOUBTFUL.reason in text for text in comments)
+    assert [text for text in comments if ":" in text] == [
+        f"view (warn): {DOUBTFUL.reason}",
+        f"polarity (undetermined): {UNFIT.reason}",
+    ]
+    (group,) = [item for item in _items(document) if quality in item.get("ContentSequence", ())]
+    assert [item.TextValue for item in group.ContentSequence[-2:]] == comments[:2]
 
 
 def test_caution_notice_and_unread_images_are_said() -> None:
     document = _read(_rich())
     comments = [item.TextValue for item in _named_items(document, codes.COMMENT)]
     parameters = {item.TextValue for item in _items(document) if "caution:" in item.get("TextValue", "")}
-    assert comments[0] == "UNTRAINED MODEL. AI result for research use, not verified"
+    # after those of the checks, which stand in their groups
+    assert comments[-2] == "UNTRAINED MODEL. AI result for research use — not verified"
     assert comments[-1] == "Not read: One image had no pixels."
     assert parameters == {"caution: UNTRAINED MODEL"}
     assert "UNTRAINED MODEL" in document.SeriesDescription
@@ -328,15 +282,18 @@ def test_equal_arguments_give_equal_bytes_in_any_order_of_images() -> None:
     assert one.sop_instance_uid == other.sop_instance_uid
 
 
-def test_another_revision_threshold_or_class_is_another_object_in_the_same_series() -> None:
+def test_another_revision_threshold_or_class_is_another_object() -> None:
     results = [
         measurement_report([reading(bare())], ALGORITHM, CONTEXT),
         measurement_report([reading(bare())], ALGORITHM, replace(CONTEXT, revision=2)),
         measurement_report([reading(bare(), threshold=0.25)], ALGORITHM, CONTEXT),
-        measurement_report([reading(bare())], ALGORITHM, CONTEXT, SOP_CLASSES[1]),
+        measurement_report([reading(bare())], ALGORITHM, CONTEXT, _rendition(SOP_CLASSES[1])),
     ]
     assert len({result.sop_instance_uid for result in results}) == len(results)
-    assert len({result.series_instance_uid for result in results}) == 1
+    # a rendition has a series of its own; revisions and thresholds do not
+    assert len({result.series_instance_uid for result in results[:3]}) == 1
+    assert results[3].series_instance_uid != results[0].series_instance_uid
+    assert [result.variant for result in results] == ["", "", "", f"sop_class_uid={SOP_CLASSES[1]}"]
 
 
 def _other_study() -> Dataset:
@@ -375,7 +332,7 @@ def test_a_label_without_a_code_gives_a_clear_reason() -> None:
 
 def test_a_class_that_holds_no_such_report_is_refused() -> None:
     with pytest.raises(ReportImpossible, match=r"1\.2\.840\.10008\.5\.1\.4\.1\.1\.88\.11"):
-        measurement_report([reading(bare())], ALGORITHM, CONTEXT, "1.2.840.10008.5.1.4.1.1.88.11")
+        measurement_report([reading(bare())], ALGORITHM, CONTEXT, _rendition("1.2.840.10008.5.1.4.1.1.88.11"))
 
 
 def test_codes_have_sources_and_none_is_the_one_that_means_something_else() -> None:
@@ -391,3 +348,90 @@ def test_codes_have_sources_and_none_is_the_one_that_means_something_else() -> N
     assert dicom_codes.DCM.ArtificialIntelligence == codes.ARTIFICIAL_INTELLIGENCE
     result = measurement_report([reading(bare())], ALGORITHM, CONTEXT)
     assert b"287272002" not in result.data
+
+
+def _library_entry(source: Dataset, view: View = View.PA) -> dict[str, str]:
+    """Read the descriptors of the one image in the library, by their name."""
+    document = _read(measurement_report([reading(source, view=view)], ALGORITHM, CONTEXT))
+    library = next(item for item in document.ContentSequence if item.get("ContentSequence"))
+    assert _code(library.ConceptNameCodeSequence[0]) == ("111028", "DCM")
+    (group,) = library.ContentSequence
+    (entry,) = group.ContentSequence
+    assert entry.ReferencedSOPSequence[0].ReferencedSOPInstanceUID == source.SOPInstanceUID
+    found = {}
+    for item in entry.get("ContentSequence", ()):
+        value = {
+            "CODE": lambda item: item.ConceptCodeSequence[0].CodeMeaning,
+            "NUM": lambda item: item.MeasuredValueSequence[0].NumericValue,
+            "TEXT": lambda item: item.TextValue,
+            "DATE": lambda item: item.Date,
+            "TIME": lambda item: item.Time,
+        }[item.ValueType](item)
+        found[str(item.ConceptNameCodeSequence[0].CodeMeaning)] = str(value)
+    return found
+
+
+def test_the_image_library_tells_what_the_header_tells() -> None:
+    source = full()
+    source.update(header(Rows=2500, Columns=2048, AcquisitionDate="20240506", AcquisitionTime="215512"))
+    source.ImagerPixelSpacing = ["0.2", "0.143"]
+    assert _library_entry(as_received(source)) == {
+        "Modality": "Digital Radiography",
+        "Image View": "postero-anterior",
+        "Acquisition Date": "20240506",
+        "Acquisition Time": "215512",
+        "Pixel Data Rows": "2500",
+        "Pixel Data Columns": "2048",
+        "Patient Orientation Row": "L",
+        "Patient Orientation Column": "F",
+        "Vertical Pixel Spacing": "0.2",
+        "Horizontal Pixel Spacing": "0.143",
+    }
+
+
+def test_the_image_library_is_silent_where_the_header_is() -> None:
+    assert _library_entry(bare(modality="OT"), View.UNKNOWN) == {}
+    source = bare(modality="CR")
+    source.update(header(PatientOrientation=["L"], ImagerPixelSpacing=["0", "0"], StudyDate="20240506"))
+    told = _library_entry(source, View.LATERAL)
+    assert told == {
+        "Modality": "Computed Radiography",
+        "Image View": "lateral",
+        "Study Date": "20240506",
+    }
+
+
+def test_the_performed_procedure_is_the_source_s() -> None:
+    source = full()
+    procedure = header(CodeValue="43468-8", CodingSchemeDesignator="LN", CodeMeaning="XR")
+    source.ProcedureCodeSequence = [procedure]
+    result = measurement_report([reading(as_received(source))], ALGORITHM, CONTEXT)
+    assert _read(result).PerformedProcedureCodeSequence[0].CodeValue == "43468-8"
+    assert referees.dciodvfy(result.data).errors == ()
+
+
+def test_a_rendition_changes_series_and_language() -> None:
+    rendition = Rendition(
+        kind=ObjectKind.SR, language="lt", series_number=77, series_description="DI ataskaita"
+    )
+    cautious = replace(ALGORITHM, caution="UNTRAINED MODEL")
+    result = measurement_report([reading(bare())], cautious, CONTEXT, rendition)
+    document = _read(result)
+    default = measurement_report([reading(bare())], cautious, CONTEXT)
+    (language,) = _named_items(document, codes.LANGUAGE)
+    comment = _named_items(document, codes.COMMENT)[0].TextValue
+    assert _code(language.ConceptCodeSequence[0]) == ("lt", "RFC5646")
+    assert comment.endswith("nepatvirtintas")
+    assert document.SeriesNumber == 77
+    assert document.SeriesDescription == "UNTRAINED MODEL DI ataskaita"
+    assert result.variant == rendition.variant
+    assert result.sop_instance_uid != default.sop_instance_uid
+    assert result.series_instance_uid != default.series_instance_uid
+    assert referees.dciodvfy(result.data).errors == ()
+
+
+def test_a_language_without_a_catalogue_gives_a_clear_reason() -> None:
+    with pytest.raises(ReportImpossible, match=r"report\.language"):
+        measurement_report(
+            [reading(bare())], ALGORITHM, CONTEXT, Rendition(kind=ObjectKind.SR, language="xx")
+        )

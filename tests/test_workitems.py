@@ -11,7 +11,7 @@ import pytest
 
 from mcads_node.errors import InstanceUnreadable, PermanentError
 from mcads_node.instance import is_valid_uid
-from mcads_node.result import ObjectKind
+from mcads_node.result import ObjectKind, Rendition
 from mcads_node.workitems import (
     DeliveryState,
     InstanceDeclined,
@@ -22,6 +22,7 @@ from mcads_node.workitems import (
     WorkState,
 )
 from tests.workitems_samples import (
+    ALL_KINDS,
     LEASE,
     QUIET,
     START,
@@ -151,7 +152,7 @@ def test_what_a_report_is_told(store: Workitems, clock: Clock) -> None:
     clock.forward(QUIET)
     study = store.study_for_report(claim_one(store))
     assert study.study_instance_uid == "1.2.3.1"
-    assert (study.revision, study.predecessor, study.first_received_at) == (1, None, START)
+    assert (study.revision, study.predecessors, study.first_received_at) == (1, (), START)
     (image,) = study.images
     assert image.analysis == outcome
     assert image.sop_instance_uid == "1.2.3.1.1"
@@ -177,7 +178,7 @@ def test_a_report_is_delivered_where_it_is_wanted(store: Workitems, clock: Clock
     clock.forward(QUIET)
     item = claim_one(store)
     sr, page = stored(ObjectKind.SR), stored(ObjectKind.SUMMARY)
-    wanted = {"pacs": set(ObjectKind), "registry": {ObjectKind.SR}, "nowhere": set[ObjectKind]()}
+    wanted = {"pacs": ALL_KINDS, "registry": {Rendition(kind=ObjectKind.SR)}, "nowhere": set[Rendition]()}
     assert store.complete_report(item, [page, sr], wanted)
     sent = [each.sop_instance_uid for each in store.due_deliveries("pacs", 10)]
     assert sent == [heatmap.sop_instance_uid, page.sop_instance_uid, sr.sop_instance_uid]
@@ -204,9 +205,8 @@ def test_a_late_image_makes_a_revision_with_a_predecessor(store: Workitems, cloc
     study = store.study_for_report(item)
     assert study.revision == 2
     assert len(study.images) == 2
-    sr = first[0].object
-    assert study.predecessor == (sr.sop_class_uid, sr.sop_instance_uid, sr.series_instance_uid)
-    assert store.complete_report(item, [stored(ObjectKind.SR)], {"pacs": set(ObjectKind)})
+    assert study.predecessors == (first[0].object,)
+    assert store.complete_report(item, [stored(ObjectKind.SR)], {"pacs": ALL_KINDS})
     # every object once: 2 heatmaps, the first report's page and SR, the second's SR
     assert len(store.due_deliveries("pacs", 100)) == 5
 
@@ -222,12 +222,12 @@ def test_an_image_that_comes_while_a_report_is_written(store: Workitems, clock: 
     # the second waits for the first, and the first does not speak of what came since
     assert store.claim("w2", LEASE) == []
     assert len(store.study_for_report(writing).images) == 1
-    assert store.complete_report(writing, [stored(ObjectKind.SR)], {"pacs": set(ObjectKind)})
+    assert store.complete_report(writing, [stored(ObjectKind.SR)], {"pacs": ALL_KINDS})
     assert late.sop_instance_uid not in {each.sop_instance_uid for each in store.due_deliveries("pacs", 9)}
     second = claim_one(store, Kind.REPORT)
     assert second.revision == 2
     assert len(store.study_for_report(second).images) == 2
-    assert store.complete_report(second, [stored(ObjectKind.SR)], {"pacs": set(ObjectKind)})
+    assert store.complete_report(second, [stored(ObjectKind.SR)], {"pacs": ALL_KINDS})
     assert late.sop_instance_uid in {each.sop_instance_uid for each in store.due_deliveries("pacs", 9)}
 
 

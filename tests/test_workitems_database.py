@@ -87,7 +87,26 @@ def parts(sql: str) -> list[str]:
     """Columns and constraints of a definition; the order of constraints is of no meaning."""
     head, body = sql.split("(", 1)
     body, tail = body.rsplit(")", 1)
-    return sorted(" ".join(part.split()) for part in (head, *re.split(r",\s*\n", body), tail))
+    found = [" ".join(part.split()) for part in (head, *split(body), tail)]
+    # a column that was added later has its foreign key in its own definition
+    inline = re.compile(r"(\w+) (\w+) (CONSTRAINT \w+) (REFERENCES .*)")
+    for part in list(found):
+        if match := inline.fullmatch(part):
+            name, kind, constraint, target = match.groups()
+            found.remove(part)
+            found += [f"{name} {kind}", f"{constraint} FOREIGN KEY({name}) {target}"]
+    return sorted(found)
+
+
+def split(body: str) -> Iterator[str]:
+    """Split at the commas that stand in no parentheses."""
+    depth, start = 0, 0
+    for place, character in enumerate(body):
+        depth += {"(": 1, ")": -1}.get(character, 0)
+        if character == "," and depth == 0:
+            yield body[start:place]
+            start = place + 1
+    yield body[start:]
 
 
 def test_the_migrations_make_what_the_schema_says(store: Workitems, path: Path, tmp_path: Path) -> None:

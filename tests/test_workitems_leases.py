@@ -22,6 +22,7 @@ from mcads_node.workitems import (
     WorkState,
 )
 from tests.workitems_samples import (
+    ALL_KINDS,
     LEASE,
     QUIET,
     Clock,
@@ -79,7 +80,7 @@ def test_a_lost_report_changes_nothing(store: Workitems, clock: Clock, item: Wor
     clock.forward(LEASE.total_seconds() + 1)
     store.expire_leases()
     second = claim_one(store, Kind.REPORT)
-    everything = {"pacs": set(ObjectKind)}
+    everything = {"pacs": ALL_KINDS}
     assert store.complete_report(first, [stored(ObjectKind.SR)], everything) is False
     assert store.due_deliveries("pacs", 10) == []
     sr = stored(ObjectKind.SR)
@@ -284,7 +285,7 @@ def test_no_analysis_is_left_out_of_the_reports(store: Workitems) -> None:
                     assert store.complete_analysis(item, analysed(stored(ObjectKind.HEATMAP), quiet=0))
                     done.append(item.number)
                 else:
-                    wanted = {"pacs": set(ObjectKind)}
+                    wanted = {"pacs": ALL_KINDS}
                     assert store.complete_report(item, [stored(ObjectKind.SR)], wanted)
 
     in_threads(*(partial(receive, study) for study in range(studies)), work, work, work)

@@ -37,7 +37,7 @@ from mcads_node.workitems import (
     WorkPolicy,
     WorkState,
 )
-from tests.workitems_samples import LEASE, Clock, analysed, fresh_store, received, stored
+from tests.workitems_samples import ALL_KINDS, LEASE, Clock, analysed, fresh_store, received, stored
 
 POLICY = WorkPolicy(retry=RetryPolicy(max_age=None, max_attempts=3), max_deaths=2)
 STUDIES = ("1", "2")
@@ -159,8 +159,8 @@ class Node(RuleBasedStateMachine):
             return
         study = self.store.study_for_report(item)
         objects = [stored(ObjectKind.SR)]
-        if self.store.complete_report(item, objects, {"pacs": frozenset(ObjectKind)}):
-            assert (study.predecessor is None) == (study.revision == 1)
+        if self.store.complete_report(item, objects, {"pacs": ALL_KINDS}):
+            assert (not study.predecessors) == (study.revision == 1)
 
     def _drain(self) -> None:
         """Let everything run out that can, as a node does that nothing more happens to."""

@@ -17,7 +17,7 @@ from sqlalchemy import create_engine, text
 
 from mcads_node.finding import Algorithm, Finding, Presence
 from mcads_node.instance import InputCheck, ReceivedInstance, Requestor, Verdict, View
-from mcads_node.result import ObjectKind
+from mcads_node.result import ObjectKind, Rendition
 from mcads_node.workitems import (
     InstanceAnalysed,
     Kind,
@@ -31,7 +31,7 @@ from mcads_node.workitems import (
 START = datetime(2024, 3, 1, 8, 0, tzinfo=UTC)
 LEASE = timedelta(seconds=60)
 QUIET = 10.0
-ALL_KINDS = frozenset(ObjectKind)
+ALL_KINDS = frozenset(Rendition(kind=kind) for kind in ObjectKind)
 _numbers = itertools.count(1)
 
 
@@ -87,7 +87,7 @@ def received(
     )
 
 
-def stored(kind: ObjectKind, uid: str | None = None) -> StoredResult:
+def stored(kind: ObjectKind, uid: str | None = None, variant: str = "") -> StoredResult:
     number = next(_numbers)
     return StoredResult(
         kind=kind,
@@ -98,10 +98,11 @@ def stored(kind: ObjectKind, uid: str | None = None) -> StoredResult:
         path=f"2024-03-01/{number:032x}",
         size=10,
         digest=digest_of(str(number)),
+        variant=variant,
     )
 
 
-def analysed(*heatmaps: StoredResult, quiet: float = QUIET) -> InstanceAnalysed:
+def analysed(*objects: StoredResult, quiet: float = QUIET) -> InstanceAnalysed:
     return InstanceAnalysed(
         route="frontal chest, adults",
         algorithm=Algorithm(
@@ -119,7 +120,7 @@ def analysed(*heatmaps: StoredResult, quiet: float = QUIET) -> InstanceAnalysed:
         view=View.PA,
         header=b"\x00" * 128 + b"DICM",
         thumbnail=f"2024-03-01/{next(_numbers):032x}",
-        heatmaps=heatmaps,
+        objects=objects,
         send_to=("pacs",),
         quiet_seconds=quiet,
     )

@@ -6,7 +6,8 @@ sends the next. Nothing is "sent" before its status came back.
 
 * The peer stored it, perhaps with a warning: Stored.
 * The peer will never take it: Refused, with the status and its Error Comment; a person may have it tried
-  again.
+  again. Where it does not even accept the SOP class, and the destination's profile has another one for the
+  same report, that object is planned in the same transaction. Nothing is ever encoded anew.
 * This object failed and may succeed later: Deferred, with backoff, a number of times.
 * The peer is away, silent, or full: that is no fault of the object. The destination as a whole is left alone
   for a while that grows, and what waits for it keeps its attempts.
@@ -20,7 +21,7 @@ from __future__ import annotations
 import secrets
 import threading
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from typing import Protocol
@@ -30,6 +31,7 @@ import structlog
 from mcads_node.backoff import ErrorKind, Failure, GiveUp, RetryPolicy, next_attempt
 from mcads_node.deliver.send import Answer, Caller, DestinationAddress, Outgoing, send
 from mcads_node.errors import NodeError, PeerUnreachable
+from mcads_node.profile import Profile
 from mcads_node.spool import Spool
 from mcads_node.workitems import Deferred, Delivery, DestinationTrouble, Outcome, Refused, Stored
 
@@ -45,8 +47,8 @@ class DeliveryQueue(Protocol):
     def due_deliveries(self, destination: str, limit: int) -> list[Delivery]:
         """Give what is due, oldest first."""
 
-    def record_delivery(self, delivery: Delivery, outcome: Outcome) -> bool:
-        """Commit how an attempt ended."""
+    def record_delivery(self, delivery: Delivery, outcome: Outcome, alternatives: Sequence[str] = ()) -> bool:
+        """Commit how an attempt ended, and plan the first of the alternatives where it was refused."""
 
     def defer_destination(self, name: str, until: datetime, reason: str) -> DestinationTrouble:
         """Leave a destination alone until then."""
@@ -66,6 +68,8 @@ class DeliverySettings:
     destinations: Mapping[str, DestinationAddress]
     caller: Caller
     policy: RetryPolicy = field(default_factory=RetryPolicy)
+    #: what each destination wants, by its name: what to send instead of an object whose SOP class it rejects
+    profiles: Mapping[str, Profile] = field(default_factory=dict)
     #: seconds after which a thread looks by itself: other processes plan deliveries too
     poll_seconds: float = 5.0
 
@@ -192,7 +196,8 @@ class _Courier(threading.Thread):
         def on_answer(outgoing: Outgoing, answer: Answer) -> None:
             delivery = waiting.pop(outgoing)
             outcome = outcome_of(answer, delivery, self._settings.policy, _now(), self._random)
-            self._queue.record_delivery(delivery, outcome)
+            instead = self._alternatives(delivery) if answer.not_negotiated else ()
+            self._queue.record_delivery(delivery, outcome, instead)
 
         try:
             send(self._address, tuple(waiting), on_answer, self._settings.caller, self._goes_on)
@@ -201,6 +206,10 @@ class _Courier(threading.Thread):
             self._give_up_old(waiting.values(), str(error))
             return False
         return True
+
+    def _alternatives(self, delivery: Delivery) -> tuple[str, ...]:
+        profile = self._settings.profiles.get(self._destination)
+        return profile.alternatives(delivery.kind, delivery.variant) if profile else ()
 
     def _outgoing(self, delivery: Delivery) -> Outgoing:
         return Outgoing(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -19,7 +19,7 @@ from mcads_node.errors import InstanceUnreadable, PeerUnreachable
 from mcads_node.instance import is_valid_uid
 from mcads_node.store_status import Answer, answer_of
 
-__all__ = ["Answer", "Caller", "DestinationAddress", "EchoResult", "Outgoing", "echo", "send"]
+__all__ = ["Answer", "Caller", "DestinationAddress", "EchoResult", "Outgoing", "echo", "negotiate", "send"]
 
 _VERIFICATION = "1.2.840.10008.1.1"
 #: PS3.8 section 9.3.2: context IDs are the odd numbers up to 255
@@ -129,6 +129,33 @@ def send(
                 raise PeerUnreachable(f"{destination}: {answer.for_logs}")
 
 
+def negotiate(
+    destination: DestinationAddress, kinds: Collection[tuple[str, str]], caller: Caller
+) -> dict[tuple[str, str], str]:
+    """Ask a peer which kinds of object it would take, without sending any.
+
+    Parameters
+    ----------
+    destination, caller
+        Who to, and who from.
+    kinds
+        SOP class and transfer syntax, at most 128 pairs; each is proposed in a context of its own.
+
+    Returns
+    -------
+    dict
+        The kinds that the peer rejects, with the reason it gives.
+
+    Raises
+    ------
+    PeerUnreachable
+        No association could be made.
+    """
+    contexts = [build_context(sop_class, syntax) for sop_class, syntax in sorted(set(kinds))]
+    with associated(destination, contexts, caller) as (association, _):
+        return {kind: _words(result) for kind, result in _results(association).items() if result != 0}
+
+
 def echo(destination: DestinationAddress, caller: Caller) -> EchoResult:
     """Ask whether a peer is there and takes us."""
     try:
@@ -169,12 +196,15 @@ def _hindrance(outgoing: Outgoing, results: dict[tuple[str, str], int]) -> Answe
     result = results.get((outgoing.sop_class_uid, outgoing.transfer_syntax_uid), _NO_REASON)
     if result == 0:
         return None
-    words = _CONTEXT_RESULTS.get(result, f"result {result}")
     reason = (
         f"the peer does not accept SOP class {outgoing.sop_class_uid} "
-        f"in transfer syntax {outgoing.transfer_syntax_uid}: {words}"
+        f"in transfer syntax {outgoing.transfer_syntax_uid}: {_words(result)}"
     )
-    return Answer(failure=ErrorKind.PERMANENT, status=None, reason=reason)
+    return Answer(failure=ErrorKind.PERMANENT, status=None, reason=reason, not_negotiated=True)
+
+
+def _words(result: int) -> str:
+    return _CONTEXT_RESULTS.get(result, f"result {result}")
 
 
 def _damage(outgoing: Outgoing) -> str | None:

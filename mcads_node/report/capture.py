@@ -21,12 +21,16 @@ from mcads_node.report import identity, source, wording
 from mcads_node.report.overlay import captioned_heatmap, thumbnail
 from mcads_node.report.sc import Making, code, result_object, secondary_capture, usable_header
 from mcads_node.report.summary_page import summary_page
-from mcads_node.result import ImageReading, ObjectKind, ReportContext, ResultObject
+from mcads_node.report.translation import translator
+from mcads_node.result import ImageReading, ObjectKind, Rendition, ReportContext, ResultObject
 
 __all__ = ["heatmap_capture", "summary_capture", "thumbnail"]
 
 #: Derivation Code (0008,9215) by explanation method, with the meaning that PS3.16 gives it
 _DERIVATION: Final = {"grad-cam": ("130403", "DCM", "Gradient-weighted class activation")}
+#: what a destination gets that asks for nothing else
+HEATMAP: Final = Rendition(kind=ObjectKind.HEATMAP)
+SUMMARY: Final = Rendition(kind=ObjectKind.SUMMARY)
 #: IS holds at most 2^31 − 1; the number below is multiplied by 100
 _LARGEST_NUMBER: Final = 10_000_000
 #: order of images on a page: frontal first
@@ -38,7 +42,7 @@ def heatmap_capture(
     heatmap: Heatmap,
     algorithm: Algorithm,
     context: ReportContext,
-    max_side: int | None = None,
+    rendition: Rendition = HEATMAP,
 ) -> ResultObject:
     """Make the secondary capture of one heatmap.
 
@@ -53,36 +57,34 @@ def heatmap_capture(
     context: ReportContext
         Times. The revision is no part of a heatmap: it speaks of its image alone, and stays as it is when the
         study's report is revised.
-    max_side: int, optional
-        Longest side of the image part in pixels; None keeps the source's matrix exactly.
+    rendition: Rendition
+        How a destination wants it.
 
     Returns
     -------
     ResultObject
-        RGB, 8 bit, Explicit VR Little Endian; equal arguments give equal bytes.
+        RGB, 8 bit; equal arguments give equal bytes.
 
     Raises
     ------
     ReportImpossible
-        If the source's header lacks a UID that the capture must name, or the heatmap is of another image.
+        If the source's header lacks a UID that the capture must name, the heatmap is of another image, or
+        there is no such language, style or transfer syntax.
     """
     header = usable_header(radiograph.header)
     finding = heatmap.finding
-    try:
-        drawn = captioned_heatmap(radiograph, heatmap, algorithm, max_side)
-    except ValueError as error:
-        raise ReportImpossible(str(error)) from error
+    drawn = captioned_heatmap(radiograph, heatmap, algorithm, rendition)
     full_size = drawn.shape == radiograph.pixels.shape
-    detail = (finding.label, heatmap.method, str(heatmap.positive), finding.presence, str(drawn.shape))
+    claim = (finding.label, heatmap.method, str(heatmap.positive), finding.presence, str(drawn.shape))
     uid = identity.object_uid(
         ObjectKind.HEATMAP,
         [header.SOPInstanceUID],
         algorithm,
         {finding.label: finding.threshold},
-        detail="/".join(detail),
+        detail="/".join((*claim, *filter(None, [rendition.variant]))),
     )
     making = Making(
-        kind=ObjectKind.HEATMAP,
+        rendition=rendition,
         sop_instance_uid=uid,
         algorithm=algorithm,
         context=context,
@@ -90,7 +92,7 @@ def heatmap_capture(
     )
     capture = secondary_capture([header], drawn.pixels, making)
     capture.InstanceNumber = _heatmap_number(header, finding.label, algorithm)
-    capture.DerivationDescription = wording.derivation_text(heatmap, algorithm)
+    capture.DerivationDescription = wording.derivation_text(heatmap, algorithm, making.tr)
     if heatmap.method in _DERIVATION:
         capture.DerivationCodeSequence = [code(*_DERIVATION[heatmap.method])]
     capture.PatientOrientation = header.get("PatientOrientation") or ""
@@ -99,7 +101,10 @@ def heatmap_capture(
 
 
 def summary_capture(
-    readings: Sequence[ImageReading], algorithm: Algorithm, context: ReportContext
+    readings: Sequence[ImageReading],
+    algorithm: Algorithm,
+    context: ReportContext,
+    rendition: Rendition = SUMMARY,
 ) -> ResultObject:
     """Make the secondary capture of the summary page of a study.
 
@@ -111,16 +116,19 @@ def summary_capture(
         Who read them.
     context: ReportContext
         Times, revision, and what was not read.
+    rendition: Rendition
+        How a destination wants it.
 
     Returns
     -------
     ResultObject
-        RGB, 8 bit, Explicit VR Little Endian; equal arguments give equal bytes.
+        RGB, 8 bit; equal arguments give equal bytes.
 
     Raises
     ------
     ReportImpossible
-        If there is no reading, or a source's header lacks a UID that the page must name.
+        If there is no reading, a source's header lacks a UID that the page must name, or there is no such
+        language or transfer syntax.
     """
     if not readings:
         raise ReportImpossible("a summary page needs at least one image that was read; there is none")
@@ -141,13 +149,15 @@ def summary_capture(
         [header.SOPInstanceUID for header in headers],
         algorithm,
         thresholds,
+        detail=rendition.variant,
         revision=context.revision,
     )
-    making = Making(kind=ObjectKind.SUMMARY, sop_instance_uid=uid, algorithm=algorithm, context=context)
+    making = Making(rendition=rendition, sop_instance_uid=uid, algorithm=algorithm, context=context)
     local = replace(context, created=source.local_time(context.created, headers[0]))
-    capture = secondary_capture(headers, summary_page(ordered, algorithm, local).pixels(), making)
+    page = summary_page(ordered, algorithm, local, translator(rendition.language))
+    capture = secondary_capture(headers, page.pixels(), making)
     capture.InstanceNumber = min(context.revision, 2**31 - 1)
-    capture.DerivationDescription = f"Summary page of {wording.headline(ordered)}; {wording.UNVERIFIED}"
+    capture.DerivationDescription = wording.summary_derivation_text(ordered, making.tr)
     capture.PatientOrientation = ""
     return result_object(capture, making)
 

@@ -20,7 +20,12 @@ from mcads_node.instance import Verdict
 PRIVATE_SCHEME: Final = "99MCADS"
 
 IMAGING_PROCEDURE: Final = Code("363679005", "SCT", "Imaging procedure")
-ENGLISH: Final = Code("en", "RFC5646", "English")
+LANGUAGE: Final = Code("121049", "DCM", "Language of Content Item and Descendants")
+OBSERVER_TYPE: Final = Code("121005", "DCM", "Observer Type")
+DEVICE_UID: Final = Code("121012", "DCM", "Device Observer UID")
+DEVICE_NAME: Final = Code("121013", "DCM", "Device Observer Name")
+DEVICE_MANUFACTURER: Final = Code("121014", "DCM", "Device Observer Manufacturer")
+DEVICE_MODEL_NAME: Final = Code("121015", "DCM", "Device Observer Model Name")
 DEVICE: Final = Code("121007", "DCM", "Device")
 ARTIFICIAL_INTELLIGENCE: Final = Code("123110", "DCM", "Artificial Intelligence")
 QUALITATIVE_EVALUATIONS: Final = Code("C0034375", "UMLS", "Qualitative Evaluations")
@@ -53,6 +58,13 @@ QUALITIES: Final[Mapping[Verdict, Code]] = MappingProxyType(
         Verdict.UNDETERMINED: Code("111235", "DCM", "Unusable - Quality renders image unusable"),
     }
 )
+
+_LANGUAGES: Final[Mapping[str, str]] = MappingProxyType({"en": "English", "lt": "Lithuanian"})
+
+
+def language(tag: str) -> Code:
+    """Return the code of a language, by its RFC 5646 tag; its meaning is the tag where no name is known."""
+    return Code(tag, "RFC5646", _LANGUAGES.get(tag, tag))
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -4,22 +4,27 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from io import BytesIO
 from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
+from pydicom import dcmread, dcmwrite
 from pydicom.dataset import Dataset
 from pydicom.uid import (
+    UID,
     ExplicitVRLittleEndian,
     JPEGBaseline8Bit,
     JPEGExtended12Bit,
+    RLELossless,
     SecondaryCaptureImageStorage,
 )
 
 from mcads_node.errors import ReportImpossible
 from mcads_node.finding import Algorithm
 from mcads_node.report import identity, source, wording
-from mcads_node.result import ObjectKind, ReportContext, ResultObject
+from mcads_node.report.translation import Translator, translator
+from mcads_node.result import Rendition, ReportContext, ResultObject
 
 #: purpose of a reference in Source Image Sequence (0008,2112), CID 7202
 _SOURCE_PURPOSE: Final = ("121322", "DCM", "Source image for image processing operation")
@@ -38,12 +43,17 @@ _NEEDED: Final = (
 class Making:
     """What a capture needs besides its pixels and its sources."""
 
-    kind: ObjectKind
+    rendition: Rendition
     sop_instance_uid: str
     algorithm: Algorithm
     context: ReportContext
     #: Spatial Locations Preserved of every source reference; empty where the capture is a page, not an image
     preserved: str = ""
+
+    @property
+    def tr(self) -> Translator:
+        """Texts in the rendition's language."""
+        return translator(self.rendition.language)
 
 
 def usable_header(header: Dataset) -> Dataset:
@@ -92,21 +102,45 @@ def secondary_capture(headers: Sequence[Dataset], pixels: NDArray[np.uint8], mak
     _inherit(capture, headers)
     capture.SourceImageSequence = [_source_reference(header, making.preserved) for header in headers]
     capture.ReferencedSeriesSequence = _referenced_series(headers)
-    comment = (making.algorithm.caution, wording.UNVERIFIED)
+    comment = (making.tr(making.algorithm.caution), making.tr(wording.UNVERIFIED))
     capture.ImageComments = " — ".join(filter(None, comment))
     return capture
 
 
 def result_object(capture: Dataset, making: Making) -> ResultObject:
-    """Encode a finished capture."""
+    """Encode a finished capture in the transfer syntax of its rendition.
+
+    Raises
+    ------
+    ReportImpossible
+        The transfer syntax is neither Explicit VR Little Endian nor RLE Lossless.
+    """
     return ResultObject(
-        kind=making.kind,
+        kind=making.rendition.kind,
         sop_class_uid=SecondaryCaptureImageStorage,
         sop_instance_uid=making.sop_instance_uid,
         series_instance_uid=capture.SeriesInstanceUID,
-        transfer_syntax_uid=ExplicitVRLittleEndian,
-        data=source.finish(capture),
+        transfer_syntax_uid=making.rendition.transfer_syntax_uid,
+        data=_encoded(source.finish(capture), making.rendition.transfer_syntax_uid),
+        variant=making.rendition.variant,
     )
+
+
+def _encoded(plain: bytes, transfer_syntax_uid: str) -> bytes:
+    if transfer_syntax_uid == ExplicitVRLittleEndian:
+        return plain
+    if transfer_syntax_uid != RLELossless:
+        raise ReportImpossible(
+            f"a capture in transfer syntax {UID(transfer_syntax_uid).name}: "
+            "expected Explicit VR Little Endian or RLE Lossless"
+        )
+    dataset = dcmread(BytesIO(plain))
+    # the plugin by name: another one packs the same pixels into other bytes, and pydicom's own takes 15 times
+    # as long (measured: 4.9 s for 2500 × 2048)
+    dataset.compress(RLELossless, encoding_plugin="gdcm", generate_instance_uid=False)
+    buffer = BytesIO()
+    dcmwrite(buffer, dataset, enforce_file_format=True)
+    return buffer.getvalue()
 
 
 def code(value: str, scheme: str, meaning: str) -> Dataset:
@@ -117,14 +151,17 @@ def code(value: str, scheme: str, meaning: str) -> Dataset:
 
 
 def _add_series(capture: Dataset, making: Making) -> None:
-    """General Series and SC Equipment modules."""
-    kind, algorithm = making.kind, making.algorithm
-    capture.Modality = "OT"
+    """General Series and SC Equipment modules, as the rendition has them."""
+    rendition, algorithm = making.rendition, making.algorithm
+    kind, number = rendition.kind, rendition.series_number
+    capture.Modality = rendition.modality
     capture.ConversionType = "WSD"
     capture.BodyPartExamined = "CHEST"
-    capture.SeriesInstanceUID = identity.series_uid(capture.StudyInstanceUID, kind, algorithm)
-    capture.SeriesNumber = identity.SERIES_NUMBER[kind]
-    capture.SeriesDescription = identity.series_description(kind, algorithm)
+    capture.SeriesInstanceUID = identity.series_uid(
+        capture.StudyInstanceUID, kind, algorithm, rendition.variant
+    )
+    capture.SeriesNumber = identity.SERIES_NUMBER[kind] if number is None else number
+    capture.SeriesDescription = rendition.series_description or identity.series_description(kind, algorithm)
 
 
 def _add_image(capture: Dataset, pixels: NDArray[np.uint8]) -> None:

@@ -1,30 +1,32 @@
 """The content tree of a report: TID 1500 with a measurement group (TID 1501) per finding and image.
 
-The templates are highdicom's; what it leaves out (SEPARATE containers, comments) is added here.
+The templates are highdicom's; what it leaves out (SEPARATE containers, an Image Library of images that lack
+attributes, comments) is added here.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 
 from highdicom import sr
 from pydicom.dataset import Dataset
-from pydicom.sr.coding import Code
 
 from mcads_node import __version__
 from mcads_node.errors import ReportImpossible
 from mcads_node.finding import Algorithm, Finding
 from mcads_node.instance import InputCheck, Verdict
 from mcads_node.product import MANUFACTURER, MODEL_NAME
-from mcads_node.report import codes
+from mcads_node.report import codes, content_items
 from mcads_node.report.identity import tracking_uid
-from mcads_node.result import ImageReading
+from mcads_node.report.image_library import image_library
+from mcads_node.report.sentences import sentence
+from mcads_node.report.wording import UNVERIFIED, Translator
+from mcads_node.result import ImageReading, ReportContext
 
-#: stands in every report, after the model's own caution
-NOTICE = "AI result for research use, not verified"
 
-
-def content_tree(readings: Sequence[ImageReading], algorithm: Algorithm, unread: Sequence[str]) -> Dataset:
+def content_tree(
+    readings: Sequence[ImageReading], algorithm: Algorithm, context: ReportContext, tr: Translator
+) -> Dataset:
     """Build the root content item.
 
     Parameters
@@ -33,8 +35,10 @@ def content_tree(readings: Sequence[ImageReading], algorithm: Algorithm, unread:
         In the order of the report; headers from `complete_header`.
     algorithm: Algorithm
         Who read them.
-    unread: Sequence[str]
-        Why images were not read, a sentence each.
+    context: ReportContext
+        Why images were not read.
+    tr: Translator
+        Language of the comments; codes and the names of parameters stay as they are.
 
     Returns
     -------
@@ -47,25 +51,35 @@ def content_tree(readings: Sequence[ImageReading], algorithm: Algorithm, unread:
         A label has no code, or a text or UID cannot be written.
     """
     try:
-        groups = list(_groups(readings, algorithm))
+        groups = list(_groups(readings, algorithm, tr))
         report = sr.MeasurementReport(
             observation_context=_observation_context(algorithm),
             procedure_reported=codes.IMAGING_PROCEDURE,
             imaging_measurements=groups,
             language_of_content_item_and_descendants=sr.LanguageOfContentItemAndDescendants(
-                sr.CodedConcept.from_code(codes.ENGLISH)
+                sr.CodedConcept.from_code(codes.language(tr.language))
             ),
         )
-        root: Dataset = report[0]
-        root.ContentSequence.append(_comments(readings, algorithm, unread))
     except (ValueError, TypeError) as error:
         raise ReportImpossible(f"the findings cannot be written as TID 1500: {error}") from error
+    # plain from here on: highdicom takes no item of another make, and its Image Library is not for CR
+    root = Dataset()
+    root.update(report[0])
+    root.ContentSequence = _with_library(report[0].ContentSequence, readings)
+    root.ContentSequence.append(_comments(algorithm, context, tr))
     _separate(root)
     return root
 
 
+def _with_library(items: Iterable[Dataset], readings: Sequence[ImageReading]) -> list[Dataset]:
+    """Put the Image Library where TID 1500 has it: before the Imaging Measurements."""
+    children = list(items)
+    measurements = next(place for place, item in enumerate(children) if item.ValueType == "CONTAINER")
+    return [*children[:measurements], image_library(readings), *children[measurements:]]
+
+
 def _groups(
-    readings: Sequence[ImageReading], algorithm: Algorithm
+    readings: Sequence[ImageReading], algorithm: Algorithm, tr: Translator
 ) -> Iterator[sr.MeasurementsAndQualitativeEvaluations]:
     # one object in every group: the items are equal, and most of the time of a report is the making of items
     identification = _identification(readings, algorithm)
@@ -74,7 +88,9 @@ def _groups(
             referenced_sop_class_uid=reading.header.SOPClassUID,
             referenced_sop_instance_uid=reading.header.SOPInstanceUID,
         )
-        yield _quality_group(reading, algorithm, identification, source_image)
+        quality = _quality_group(reading, algorithm, identification, source_image)
+        quality[0].ContentSequence.extend(_check_comments(reading, tr))
+        yield quality
         for finding in reading.findings:
             yield _finding_group(reading, finding, algorithm, identification, source_image)
 
@@ -200,30 +216,26 @@ def _observation_context(algorithm: Algorithm) -> sr.ObservationContext:
     )
 
 
-def _comments(
-    readings: Sequence[ImageReading], algorithm: Algorithm, unread: Sequence[str]
-) -> sr.ContainerContentItem:
-    """Write everything that a reader must know besides the findings (TID 1500, rows 12 and 14)."""
-    texts = [f"{algorithm.caution}. {NOTICE}" if algorithm.caution else NOTICE]
-    texts += [
-        f"{_name_of(reading)}: {check.name} ({check.verdict.value}): {check.reason}"
-        for reading in readings
+def _check_comments(reading: ImageReading, tr: Translator) -> list[sr.TextContentItem]:
+    """Say in words what every check found, since the coded value of their group is that of the worst."""
+    return [
+        sr.TextContentItem(
+            name=codes.COMMENT,
+            value=f"{check.name} ({check.verdict.value}): {sentence(check.reason, tr)}",
+            relationship_type=sr.RelationshipTypeValues.CONTAINS,
+        )
         for check in reading.checks
         if check.verdict is not Verdict.PASS
     ]
-    texts += [f"Not read: {reason}" for reason in unread]
-    container = sr.ContainerContentItem(
-        name=codes.QUALITATIVE_EVALUATIONS,
-        relationship_type=sr.RelationshipTypeValues.CONTAINS,
-        is_content_continuous=False,
-    )
-    container.ContentSequence = sr.ContentSequence([_comment(text) for text in texts])
-    return container
 
 
-def _comment(text: str) -> sr.TextContentItem:
-    name: Code = codes.COMMENT
-    return sr.TextContentItem(name=name, value=text, relationship_type=sr.RelationshipTypeValues.CONTAINS)
+def _comments(algorithm: Algorithm, context: ReportContext, tr: Translator) -> Dataset:
+    """Write everything that a reader must know besides the findings (TID 1500, rows 12 and 14)."""
+    cautions = (tr(algorithm.caution), tr(UNVERIFIED))
+    texts = [". ".join(filter(None, cautions))]
+    texts += [tr("Not read: {reason}", reason=sentence(reason, tr)) for reason in context.unread]
+    comments = [content_items.text(codes.COMMENT, text) for text in texts]
+    return content_items.container(codes.QUALITATIVE_EVALUATIONS, comments)
 
 
 def _separate(item: Dataset) -> None:

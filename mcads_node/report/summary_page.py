@@ -1,55 +1,44 @@
-"""The summary page: what was found, how sure, by which model, on which image, at one look."""
+"""The summary page: what was found, how sure, by which model, on which image, at one look.
+
+From the top: what was found, in letters that a thumbnail of the page still shows; that no one has verified
+it; what was wrong with the input; the images with the strongest heatmap; every label of the model.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 from mcads_node.finding import Algorithm, Finding, Presence
 from mcads_node.instance import Verdict
 from mcads_node.report import wording
-from mcads_node.report.drawing import (
-    ALARM,
-    AMBER,
-    DIM,
-    GROUND,
-    INK,
-    LINE,
-    LOWEST_SHOWN,
-    PANEL,
-    Colour,
-    Page,
-    decode_png,
-    largest_size,
-    line_height,
-    text_width,
-    wrap,
-)
+from mcads_node.report.drawing import ALARM, AMBER, DIM, GROUND, INK, LOWEST_SHOWN, PANEL, Colour, decode_png
+from mcads_node.report.page import Page, largest_size, line_height, text_width, wrap
+from mcads_node.report.sentences import sentence
+from mcads_node.report.summary_table import FULL, Content, Strip, table
+from mcads_node.report.translation import ENGLISH, Translator
+from mcads_node.report.urgency import page_order
 from mcads_node.result import ImageReading, ReportContext
 
-WIDTH, HEIGHT = 1024, 1280
-MARGIN = 32
-INNER = WIDTH - 2 * MARGIN
-#: most images that the table has a column each; of more, it shows the highest score and where it was
-MOST_COLUMNS = 3
-#: most thumbnails side by side, and the height of their cells
-MOST_IN_ROW, TALLEST = 4, 380
-ROW = 27
-_NAMES = 300
-_TEXT, _SMALL = 17, 14
+WIDTH, HEIGHT = 1024, 1024
+MARGIN = FULL.left
+#: most findings that are named in large letters; the table has the others
+MOST_NAMED = 3
+#: most thumbnails side by side, the height of their cells, and both of a single image, beside the table
+MOST_IN_ROW, TALLEST, SINGLE = 4, 330, (372, 440)
+_HEADLINE = (58, 54, 50, 46, 42, 38)
+_NAMED = (44, 40, 36, 34)
+#: where the scores and the images of the named findings begin
+_SCORE_AT, _IMAGE_AT = 644, 772
+_TEXT, _SMALL = 18, 15
 
 
-@dataclass(frozen=True, kw_only=True)
-class _Column:
-    """One column of the table: a finding per label, and for the highest of many images, where it was."""
-
-    title: str
-    findings: dict[str, Finding]
-    places: dict[str, str]
-
-
-def summary_page(readings: Sequence[ImageReading], algorithm: Algorithm, context: ReportContext) -> Page:
-    """Lay out the page; it grows with the number of images and warnings, never below 1024 × 1280.
+def summary_page(
+    readings: Sequence[ImageReading],
+    algorithm: Algorithm,
+    context: ReportContext,
+    tr: Translator = ENGLISH,
+) -> Page:
+    """Lay out the page; it grows with the number of images and warnings, never below 1024 × 1024.
 
     Parameters
     ----------
@@ -59,211 +48,173 @@ def summary_page(readings: Sequence[ImageReading], algorithm: Algorithm, context
         Who made them.
     context
         When, which revision, and what was not read.
+    tr
+        In which language.
     """
     page = Page(WIDTH)
-    names = wording.image_names(readings)
-    y = _head(page, readings, algorithm, context)
-    y = _warnings(page, y, readings, names, context)
-    y = _images(page, y, readings, names)
-    y = _table(page, y, readings, names, algorithm)
-    _foot(page, y, algorithm, context)
+    names = tuple(wording.image_names(readings, tr))
+    content = Content(readings=tuple(readings), names=names, algorithm=algorithm, context=context, tr=tr)
+    y = _head(page, content)
+    y = _bands(page, y, content)
+    y = _warnings(page, y, content)
+    if len(readings) == 1:
+        # the table beside the only image
+        below = _images(page, y, content, Strip(left=MARGIN, right=MARGIN + SINGLE[0]))
+        y = max(below, table(page, y, content, Strip(left=MARGIN + SINGLE[0] + 24, right=FULL.right)))
+    else:
+        y = _images(page, y, content, FULL)
+        y = table(page, y, content, FULL)
+    _foot(page, y, content)
     return page
+
+
+def _head(page: Page, content: Content) -> int:
+    """Say what was found, the most urgent first."""
+    tr, width = content.tr, FULL.width
+    found = bool(wording.present_labels(content.readings))
+    page.word((MARGIN, 32), wording.BRAND, 24, anchor="lm", bold=True)
+    page.word((FULL.right, 32), content.made, _TEXT, anchor="rm", fill=DIM)
+    title = wording.headline(content.readings, tr)
+    size = largest_size(title, width, _HEADLINE, bold=True)
+    y = page.text((MARGIN, 50), title, size, width, bold=True, fill=AMBER if found else INK)
+    if found:
+        return _named(page, y + 4, content)
+    undetermined = all(wording.is_undetermined(reading) for reading in content.readings)
+    text = tr(wording.NOTHING_CLAIMED if undetermined else wording.NOT_NORMAL)
+    return page.text((MARGIN, y), text, 24, width, bold=True, fill=AMBER) + 12
+
+
+def _named(page: Page, y: int, content: Content) -> int:
+    """Name the most urgent findings with their scores and images."""
+    tr = content.tr
+    strongest = sorted((seen.strongest() for seen in content.by_label().values()), key=page_order)
+    present = [finding for finding in strongest if finding.presence is Presence.PRESENT]
+    for finding in present[:MOST_NAMED]:
+        y = _name(page, y, content, finding)
+    more = len(present) - MOST_NAMED
+    if more > 0:
+        said = tr.plural("and {count} more, in the table", "and {count} more, in the table", more)
+        y = page.text((MARGIN + 22, y), said, 24, FULL.width - 22, bold=True, fill=AMBER)
+    return y + 6
+
+
+def _name(page: Page, y: int, content: Content, finding: Finding) -> int:
+    """Name one finding: its score, the images it is present on, and the threshold."""
+    tr = content.tr
+    name, room = wording.human_label(finding.label, tr), _SCORE_AT - MARGIN - 40
+    size = largest_size(name, room, _NAMED, bold=True)
+    tall = len(wrap(name, size, room, bold=True)) * line_height(size)
+    height = max(60, tall + 8)
+    middle = y + height // 2 - 2
+    page.box((MARGIN, y, FULL.right, y + height - 4), PANEL)
+    page.box((MARGIN, y, MARGIN + 8, y + height - 4), AMBER)
+    page.text((MARGIN + 22, middle - tall // 2), name, size, room, bold=True)
+    page.word((_SCORE_AT, middle), tr.number(finding.score), 44, anchor="lm", bold=True)
+    places = content.places(finding.label)
+    where = ", ".join(places)
+    if text_width(where, 20, bold=True) > FULL.right - _IMAGE_AT - 8:
+        where = tr.plural("{count} image", "{count} images", len(places))
+    page.word((_IMAGE_AT, middle - 14), where, 20, anchor="lm", bold=True)
+    said = tr("score; threshold {threshold}", threshold=tr.number(finding.threshold))
+    page.word((_IMAGE_AT, middle + 12), said, _SMALL, anchor="lm", fill=DIM)
+    return y + height
+
+
+def _bands(page: Page, y: int, content: Content) -> int:
+    """Say that no one has verified this, and what the model itself must say."""
+    tr = content.tr
+    y = _band(page, y, tr(wording.UNVERIFIED), (34, 32, 30), (AMBER, GROUND))
+    if content.algorithm.caution:
+        y = _band(page, y, tr(content.algorithm.caution), (34, 30, 26), (ALARM, INK))
+    revision = wording.revision_text(content.context, tr)
+    if revision:
+        y = page.text((MARGIN, y + 8), revision, _TEXT, FULL.width)
+    return y + 14
 
 
 def _band(page: Page, y: int, text: str, sizes: Sequence[int], colours: tuple[Colour, Colour]) -> int:
     """Draw text on a coloured band across the page; return the y below."""
     fill, ink = colours
-    size = largest_size(text, INNER, sizes, bold=True)
-    height = line_height(size) * len(wrap(text, size, INNER, bold=True)) + size // 2
+    size = largest_size(text, FULL.width, sizes, bold=True)
+    height = line_height(size) * len(wrap(text, size, FULL.width, bold=True)) + size // 3
     page.box((0, y, WIDTH, y + height), fill)
-    page.text((MARGIN, y + size // 4), text, size, INNER, bold=True, fill=ink)
+    page.text((MARGIN, y + size // 6), text, size, FULL.width, bold=True, fill=ink)
     return y + height
 
 
-def _head(page: Page, readings: Sequence[ImageReading], algorithm: Algorithm, context: ReportContext) -> int:
-    found = bool(wording.present_labels(readings))
-    title = wording.headline(readings)
-    size = largest_size(title, INNER, (50, 46, 42, 38), bold=True)
-    y = page.text((MARGIN, 22), title, size, INNER, bold=True, fill=AMBER if found else INK)
-    if not found:
-        undetermined = all(wording.is_undetermined(reading) for reading in readings)
-        text = wording.NOTHING_CLAIMED if undetermined else wording.NOT_NORMAL
-        y = page.text((MARGIN, y), text, 20, INNER, bold=True, fill=AMBER)
-    revision = wording.revision_text(context)
-    if revision:
-        y = page.text((MARGIN, y + 4), revision, _TEXT, INNER, fill=INK)
-    y = _band(page, y + 14, wording.UNVERIFIED, (30,), (AMBER, GROUND))
-    if algorithm.caution:
-        y = _band(page, y, algorithm.caution, (30, 26, 22), (ALARM, INK))
-    return y + 16
-
-
-def _warnings(
-    page: Page, y: int, readings: Sequence[ImageReading], names: Sequence[str], context: ReportContext
-) -> int:
+def _warnings(page: Page, y: int, content: Content) -> int:
     """Write what is wrong with the input, worst first, and what was not read."""
-    rows = [
-        (check.verdict is not Verdict.UNDETERMINED, f"{name}: {check.reason}")
-        for name, reading in zip(names, readings, strict=True)
+    tr = content.tr
+    rows = sorted(
+        (check.verdict is not Verdict.UNDETERMINED, f"{name}: {sentence(check.reason, tr)}")
+        for name, reading in zip(content.names, content.readings, strict=True)
         for check in reading.checks
-    ]
-    lines = [("Undetermined" if not mild else "Warning", text) for mild, text in sorted(rows)]
-    lines += [("Not read", reason) for reason in context.unread]
+    )
+    lines = [(tr("Warning") if mild else tr("Undetermined"), text) for mild, text in rows]
+    lines += [(tr("Not read"), sentence(reason, tr)) for reason in content.context.unread]
+    indent = 18 + max((text_width(word, _TEXT, bold=True) for word, _ in lines), default=0)
     for word, text in lines:
-        page.text((MARGIN, y), word, _TEXT, 150, bold=True, fill=AMBER)
-        y = page.text((MARGIN + 150, y), text, _TEXT, INNER - 150) + 2
-    return y + 12 if lines else y
+        page.text((MARGIN, y), word, _TEXT, indent, bold=True, fill=AMBER)
+        y = page.text((MARGIN + indent, y), text, _TEXT, FULL.width - indent) + 2
+    return y + 10 if lines else y
 
 
-def _images(page: Page, y: int, readings: Sequence[ImageReading], names: Sequence[str]) -> int:
+def _images(page: Page, y: int, content: Content, strip: Strip) -> int:
     """Show the thumbnails, at most four a row and the rows even, each with what it is and what it shows."""
-    per_row = -(-len(readings) // -(-len(readings) // MOST_IN_ROW))
+    count = len(content.readings)
+    per_row = -(-count // -(-count // MOST_IN_ROW))
     gap = 16
-    cell = (INNER - gap * (per_row - 1)) // per_row
-    tallest = min(cell, TALLEST)
-    for start in range(0, len(readings), per_row):
+    cell = (strip.width - gap * (per_row - 1)) // per_row
+    tallest = SINGLE[1] if count == 1 else min(cell, TALLEST)
+    for start in range(0, count, per_row):
         row_end = y
-        for place, index in enumerate(range(start, min(start + per_row, len(readings)))):
-            x = MARGIN + place * (cell + gap)
-            thumbnail = decode_png(readings[index].thumbnail)
-            thumbnail.thumbnail((cell, tallest))
-            page.box((x, y, x + cell, y + tallest), (0, 0, 0))
-            page.picture(
-                (x + (cell - thumbnail.width) // 2, y + (tallest - thumbnail.height) // 2), thumbnail
-            )
-            row_end = max(
-                row_end, _under_image(page, (x, y + tallest + 4), cell, readings[index], names[index])
-            )
+        for place, index in enumerate(range(start, min(start + per_row, count))):
+            x = strip.left + place * (cell + gap)
+            _thumbnail(page, (x, y, x + cell, y + tallest), content.readings[index])
+            below = page.text((x, y + tallest + 4), content.names[index], 20, cell, bold=True)
+            said = wording.shown_text(content.readings[index], content.tr)
+            row_end = max(row_end, page.text((x, below), said, _SMALL, cell, fill=DIM))
         y = row_end + 8
-    if any(reading.heatmaps for reading in readings):
-        y = _legend(page, y)
+    if any(reading.heatmaps for reading in content.readings):
+        y = _legend(page, y, content.tr, strip)
     return y + 10
 
 
-def _under_image(page: Page, at: tuple[int, int], width: int, reading: ImageReading, name: str) -> int:
-    x, y = at
-    y = page.text((x, y), name, 20, width, bold=True)
-    finding = wording.shown_finding(reading)
-    shown = "no heatmap" if finding is None else f"heatmap: {wording.human_label(finding.label)}"
-    if finding is not None and finding.presence is not Presence.PRESENT:
-        shown += f" ({wording.request_text(finding)})"
-    return page.text((x, y), f"{wording.source_text(reading.header)} · {shown}", _SMALL, width, fill=DIM)
+def _thumbnail(page: Page, corners: tuple[int, int, int, int], reading: ImageReading) -> None:
+    left, top, right, bottom = corners
+    page.box(corners, (0, 0, 0))
+    picture = decode_png(reading.thumbnail)
+    picture.thumbnail((right - left, bottom - top))
+    at = (left + (right - left - picture.width) // 2, top + (bottom - top - picture.height) // 2)
+    page.picture(at, picture)
 
 
-def _legend(page: Page, y: int) -> int:
-    middle = y + 9
-    page.word((MARGIN, middle), "Heatmap: relative activation", _SMALL, anchor="lm", fill=DIM)
-    x = MARGIN + text_width("Heatmap: relative activation", _SMALL) + 14
-    low = f"{LOWEST_SHOWN:.1f}"
-    page.word((x, middle), low, _SMALL, anchor="lm", fill=INK)
+def _legend(page: Page, y: int, tr: Translator, strip: Strip) -> int:
+    """Explain the colours: the scale, then in words."""
+    middle, x = y + 10, strip.left
+    low, high = tr.number(LOWEST_SHOWN), tr.number(1)
+    page.word((x, middle), low, _SMALL, anchor="lm")
     x += text_width(low, _SMALL) + 8
-    page.legend((x, y + 3, x + 160, y + 16))
-    page.word((x + 168, middle), "1.0", _SMALL, anchor="lm", fill=INK)
-    page.word((x + 206, middle), "lower: not drawn", _SMALL, anchor="lm", fill=DIM)
-    return y + 20
+    page.legend((x, y + 4, x + 140, y + 17))
+    page.word((x + 148, middle), high, _SMALL, anchor="lm")
+    x += 148 + text_width(high, _SMALL) + 16
+    said = "; ".join((tr("Heatmap: relative activation"), tr("lower: not drawn")))
+    if text_width(said, _SMALL) <= strip.right - x:
+        page.word((x, middle), said, _SMALL, anchor="lm", fill=DIM)
+        return y + 22
+    return page.text((strip.left, y + 22), said, _SMALL, strip.width, fill=DIM)
 
 
-def _columns(readings: Sequence[ImageReading], names: Sequence[str]) -> list[_Column]:
-    by_image = [
-        _Column(title=name, findings={finding.label: finding for finding in reading.findings}, places={})
-        for name, reading in zip(names, readings, strict=True)
-    ]
-    if len(by_image) <= MOST_COLUMNS:
-        return by_image
-    highest: dict[str, Finding] = {}
-    places: dict[str, str] = {}
-    for column in by_image:
-        for label, finding in column.findings.items():
-            if label not in highest or _weight(finding) > _weight(highest[label]):
-                highest[label], places[label] = finding, column.title
-    return [_Column(title=f"highest of {len(by_image)} images", findings=highest, places=places)]
-
-
-def _weight(finding: Finding) -> tuple[int, float]:
-    """Order of findings: present before undetermined before absent, then by score."""
-    order = (Presence.ABSENT, Presence.UNDETERMINED, Presence.PRESENT)
-    return order.index(finding.presence), finding.score
-
-
-def _ordered_labels(columns: Sequence[_Column], algorithm: Algorithm) -> list[str]:
-    """All labels of the model, and any other that an image was read for: the weightiest first."""
-
-    def weight(label: str) -> tuple[int, float]:
-        found = (column.findings[label] for column in columns if label in column.findings)
-        return max(map(_weight, found), default=(-1, 0.0))
-
-    others = (label for column in columns for label in column.findings)
-    return sorted(dict.fromkeys((*algorithm.labels, *others)), key=weight, reverse=True)
-
-
-def _table(
-    page: Page, y: int, readings: Sequence[ImageReading], names: Sequence[str], algorithm: Algorithm
-) -> int:
-    """Write all labels of the model: present first, then by score; a bar against the threshold per image."""
-    columns = _columns(readings, names)
-    labels = _ordered_labels(columns, algorithm)
-    cell = (INNER - _NAMES) // len(columns)
-    for place, column in enumerate(columns):
-        x = MARGIN + _NAMES + place * cell
-        page.word((x, y + 12), column.title, _TEXT, anchor="lm", bold=True)
-    page.word((MARGIN + 22, y + 12), "Finding", _TEXT, anchor="lm", bold=True)
-    y += 26
-    page.box((MARGIN, y, WIDTH - MARGIN, y + 1), LINE)
-    y += 3
-    for label in labels:
-        _row(page, y, label, columns, cell)
-        y += ROW
-    page.box((MARGIN, y + 2, WIDTH - MARGIN, y + 3), LINE)
-    kind = "calibrated" if algorithm.calibrated else "uncalibrated, not a probability"
-    note = f"Bar: score 0…1 ({kind}). White mark: threshold. {wording.NOT_EXCLUDED}"
-    return page.text((MARGIN, y + 8), note, _SMALL, INNER, fill=DIM)
-
-
-def _row(page: Page, y: int, label: str, columns: Sequence[_Column], cell: int) -> None:
-    findings = [column.findings[label] for column in columns if label in column.findings]
-    present = any(finding.presence is Presence.PRESENT for finding in findings)
-    middle = y + ROW // 2
-    if present:
-        page.box((MARGIN, y + 1, WIDTH - MARGIN, y + ROW), PANEL)
-        page.box((MARGIN, y + 1, MARGIN + 6, y + ROW), AMBER)
-    name = wording.human_label(label)
-    page.word((MARGIN + 22, middle), name, _TEXT, anchor="lm", bold=present, fill=INK if present else DIM)
-    for place, column in enumerate(columns):
-        if label in column.findings:
-            x = MARGIN + _NAMES + place * cell
-            _bar(page, (x, middle), cell - 24, column.findings[label], column.places.get(label, ""))
-
-
-def _bar(page: Page, at: tuple[int, int], room: int, finding: Finding, place: str) -> None:
-    """Draw the score as a bar with a mark at the threshold, the number and the word beside it."""
-    x, middle = at
-    words = {
-        Presence.PRESENT: "above" if room < 300 else "above threshold",
-        Presence.ABSENT: "below" if room < 300 else "below threshold",
-        Presence.UNDETERMINED: "undet." if room < 300 else "undetermined",
-    }
-    text = f"{finding.score:.2f}  {words[finding.presence]}" + (f" · {place}" if place else "")
-    bar = room - (104 if room < 300 else 190) - (130 if place else 0)
-    fill, ink = {
-        Presence.PRESENT: (AMBER, INK),
-        Presence.ABSENT: ((92, 106, 122), DIM),
-        Presence.UNDETERMINED: (LINE, DIM),
-    }[finding.presence]
-    page.box((x, middle - 6, x + bar, middle + 6), (38, 43, 50))
-    page.box((x, middle - 6, x + max(1, round(bar * finding.score)), middle + 6), fill)
-    mark = x + round(bar * finding.threshold)
-    page.box((mark - 1, middle - 9, mark + 2, middle + 9), INK)
-    bold = finding.presence is Presence.PRESENT
-    page.word((x + bar + 12, middle), text, _SMALL, anchor="lm", bold=bold, fill=ink)
-
-
-def _foot(page: Page, y: int, algorithm: Algorithm, context: ReportContext) -> None:
-    made = context.created.strftime("%Y-%m-%d %H:%M %Z").strip()
+def _foot(page: Page, y: int, content: Content) -> None:
+    tr, algorithm = content.tr, content.algorithm
+    model = tr("Model {model}", model=wording.model_text(algorithm))
+    weights = tr("weights SHA-256 {digest}", digest=f"{algorithm.weights_digest[:12]}…")
     lines = (
-        f"Model {wording.model_text(algorithm)} · weights SHA-256 {algorithm.weights_digest[:12]}… · {made}",
-        "Details and codes: the Structured Report of this study. Page contains no patient identity.",
+        f"{model} · {weights}",
+        tr("Details and codes: the Structured Report of this study. Page contains no patient identity."),
     )
-    y = max(y + 12, HEIGHT - 16 - len(lines) * line_height(_SMALL))
+    height = sum(line_height(_SMALL) * len(wrap(line, _SMALL, FULL.width)) for line in lines)
+    y = max(y + 10, HEIGHT - 16 - height)
     for line in lines:
-        y = page.text((MARGIN, y), line, _SMALL, INNER, fill=DIM)
+        y = page.text((MARGIN, y), line, _SMALL, FULL.width, fill=DIM)
     page.reach(y + 16)

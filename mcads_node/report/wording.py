@@ -1,31 +1,54 @@
-"""The words of the captures, in one place: what a radiologist reads."""
+"""The words of the captures, in one place: what a radiologist reads, in the language of a rendition."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Final
 
 from pydicom.dataset import Dataset
 
 from mcads_node.finding import Algorithm, Finding, Heatmap, Presence
 from mcads_node.instance import ModelGeometry, View
+from mcads_node.report.translation import ENGLISH, N_, Translator, languages, translator
 from mcads_node.result import ImageReading, ReportContext
 
-UNVERIFIED = "AI result for research use — not verified"
-NOT_NORMAL = "This is not a normal report: the model knows only the findings listed."
-NOT_EXCLUDED = "What is below threshold, or not listed, is not excluded."
-NOTHING_CLAIMED = "The input is not fit for the model: no presence is claimed."
-ON_REQUEST = "not positive: shown on request"
-ON_REQUEST_UNDETERMINED = "undetermined: shown on request"
+__all__ = ["ENGLISH", "Translator", "languages", "translator"]
 
+BRAND: Final = "MCADS AI"
+UNVERIFIED: Final = N_("AI result for research use — not verified")
+NOT_NORMAL: Final = N_("This is not a normal report: the model knows only the findings listed.")
+NOT_EXCLUDED: Final = N_("What is below threshold, or not listed, is not excluded.")
+NOTHING_CLAIMED: Final = N_("The input is not fit for the model: no presence is claimed.")
+ON_REQUEST: Final = N_("not positive: shown on request")
+ON_REQUEST_UNDETERMINED: Final = N_("undetermined: shown on request")
+EMPTY_MAP: Final = N_("The map is empty: nothing in the image speaks for this finding.")
+
+#: what the manifests of the shipped models say; of any other model, its caution is shown as it was written
+CAUTIONS: Final = (N_("UNTRAINED MODEL"),)
 #: how a method is called by those who know it
-_METHODS = {"grad-cam": "Grad-CAM"}
+_METHODS: Final = {"grad-cam": "Grad-CAM"}
+_VIEWS: Final = {
+    View.LATERAL: N_("LATERAL"),
+    View.OTHER: N_("OTHER"),
+    View.UNKNOWN: N_("VIEW UNKNOWN"),
+}
+_PRESENCES: Final = {
+    Presence.PRESENT: N_("above threshold"),
+    Presence.ABSENT: N_("below threshold"),
+    Presence.UNDETERMINED: N_("undetermined"),
+}
+_PRESENCES_SHORT: Final = {
+    Presence.PRESENT: N_("above"),
+    Presence.ABSENT: N_("below"),
+    Presence.UNDETERMINED: N_("undet."),
+}
 
 
-def human_label(label: str) -> str:
+def human_label(label: str, tr: Translator = ENGLISH) -> str:
     """Write a model's label as a radiologist would: ``Pleural_Thickening`` becomes ``Pleural thickening``."""
     words = [word if word.isupper() else word.lower() for word in label.replace("_", " ").split()]
     text = " ".join(words)
-    return text[:1].upper() + text[1:]
+    return tr(text[:1].upper() + text[1:])
 
 
 def method_name(method: str) -> str:
@@ -33,10 +56,17 @@ def method_name(method: str) -> str:
     return _METHODS.get(method, method)
 
 
-def score_text(finding: Finding, algorithm: Algorithm) -> str:
+def presence_text(presence: Presence, tr: Translator = ENGLISH, *, short: bool = False) -> str:
+    """Say where a score lies."""
+    return tr((_PRESENCES_SHORT if short else _PRESENCES)[presence])
+
+
+def score_text(finding: Finding, algorithm: Algorithm, tr: Translator = ENGLISH) -> str:
     """Score, threshold, and whether it is calibrated; an uncalibrated score is never called a probability."""
-    kind = "calibrated" if algorithm.calibrated else "uncalibrated"
-    return f"score {finding.score:.2f} (threshold {finding.threshold:.2f}), {kind}"
+    score, threshold = tr.number(finding.score), tr.number(finding.threshold)
+    if algorithm.calibrated:
+        return tr("score {score} (threshold {threshold}), calibrated", score=score, threshold=threshold)
+    return tr("score {score} (threshold {threshold}), uncalibrated", score=score, threshold=threshold)
 
 
 def model_text(algorithm: Algorithm) -> str:
@@ -44,49 +74,61 @@ def model_text(algorithm: Algorithm) -> str:
     return f"{algorithm.name} {algorithm.version}"
 
 
-def source_text(header: Dataset) -> str:
+def source_text(header: Dataset, tr: Translator = ENGLISH) -> str:
     """Which image of the study is meant, by its numbers: no identity of a patient."""
-    parts = (("series", header.get("SeriesNumber")), ("image", header.get("InstanceNumber")))
-    numbers = [f"{word} {value}" for word, value in parts if value is not None and str(value).strip()]
-    return ", ".join(numbers) or "number unknown"
+    series, image = header.get("SeriesNumber"), header.get("InstanceNumber")
+    parts = []
+    if series is not None and str(series).strip():
+        parts.append(tr("series {number}", number=series))
+    if image is not None and str(image).strip():
+        parts.append(tr("image {number}", number=image))
+    return ", ".join(parts) or tr("number unknown")
 
 
-def field_text(geometry: ModelGeometry) -> str:
+def field_text(geometry: ModelGeometry, tr: Translator = ENGLISH) -> str:
     """Say which part of the image the model saw; empty where it saw all of it."""
-    parts = (("rows", geometry.top, geometry.rows), ("columns", geometry.left, geometry.columns))
-    seen = [
-        f"{word} {first + 1}–{first + geometry.side} of {all_of_them}"
-        for word, first, all_of_them in parts
-        if geometry.side < all_of_them
-    ]
-    return f"The model saw only {' and '.join(seen)}" if seen else ""
+    rows = {"first": geometry.top + 1, "last": geometry.top + geometry.side, "all": geometry.rows}
+    columns = {"first": geometry.left + 1, "last": geometry.left + geometry.side, "all": geometry.columns}
+    # one of the two, or both: a crop of a non-square image is cut in one direction only
+    parts = []
+    if geometry.side < geometry.rows:
+        parts.append(tr("The model saw only rows {first}–{last} of {all}", **rows))
+    if geometry.side < geometry.columns:
+        parts.append(tr("The model saw only columns {first}–{last} of {all}", **columns))
+    return "; ".join(parts)
 
 
-def heatmap_title(heatmap: Heatmap) -> str:
+def heatmap_title(heatmap: Heatmap, tr: Translator = ENGLISH) -> str:
     """Name what the map is of, and what is claimed about it."""
-    title = human_label(heatmap.finding.label)
+    title = human_label(heatmap.finding.label, tr)
+    if not heatmap.positive:
+        return f"{title} — {request_text(heatmap.finding, tr)}"
     undetermined = heatmap.finding.presence is Presence.UNDETERMINED
-    if heatmap.positive:
-        return f"{title} — undetermined" if undetermined else title
-    return f"{title} — {request_text(heatmap.finding)}"
+    return f"{title} — {presence_text(Presence.UNDETERMINED, tr)}" if undetermined else title
 
 
-def request_text(finding: Finding) -> str:
+def request_text(finding: Finding, tr: Translator = ENGLISH) -> str:
     """Say why there is a map of a finding that is not positive."""
-    return ON_REQUEST_UNDETERMINED if finding.presence is Presence.UNDETERMINED else ON_REQUEST
+    return tr(ON_REQUEST_UNDETERMINED if finding.presence is Presence.UNDETERMINED else ON_REQUEST)
 
 
-def derivation_text(heatmap: Heatmap, algorithm: Algorithm) -> str:
+def derivation_text(heatmap: Heatmap, algorithm: Algorithm, tr: Translator = ENGLISH) -> str:
     """Say how a heatmap came to be, for those who read attributes: at most 1024 characters."""
     parts = (
-        algorithm.caution,
-        f"{method_name(heatmap.method)} of {heatmap_title(heatmap)}",
-        score_text(heatmap.finding, algorithm),
-        field_text(heatmap.geometry),
+        tr(algorithm.caution),
+        f"{method_name(heatmap.method)}: {heatmap_title(heatmap, tr)}",
+        score_text(heatmap.finding, algorithm, tr),
+        field_text(heatmap.geometry, tr),
         model_text(algorithm),
-        UNVERIFIED,
+        tr(UNVERIFIED),
     )
     return "; ".join(filter(None, parts))[:1024]
+
+
+def summary_derivation_text(readings: Sequence[ImageReading], tr: Translator = ENGLISH) -> str:
+    """Say what a summary page is and says, for those who read attributes."""
+    parts = (tr("Summary page"), f"{BRAND} — {headline(readings, tr)}", tr(UNVERIFIED))
+    return "; ".join(parts)[:1024]
 
 
 def present_labels(readings: Sequence[ImageReading]) -> set[str]:
@@ -104,22 +146,22 @@ def is_undetermined(reading: ImageReading) -> bool:
     return all(finding.presence is Presence.UNDETERMINED for finding in reading.findings)
 
 
-def headline(readings: Sequence[ImageReading]) -> str:
+def headline(readings: Sequence[ImageReading], tr: Translator = ENGLISH) -> str:
     """Say the result in one line, which must be read in a thumbnail too."""
     count = len(present_labels(readings))
     if count:
-        return f"MCADS AI — {count} finding{'s' if count > 1 else ''} above threshold"
+        return tr.plural("{count} finding above threshold", "{count} findings above threshold", count)
     if all(is_undetermined(reading) for reading in readings):
-        return "MCADS AI — undetermined"
-    return "MCADS AI — no finding above threshold"
+        return tr("Undetermined")
+    return tr("No finding above threshold")
 
 
-def image_names(readings: Sequence[ImageReading]) -> list[str]:
+def image_names(readings: Sequence[ImageReading], tr: Translator = ENGLISH) -> list[str]:
     """Name each image by its view; images of one view are numbered."""
-    views = [reading.view.value for reading in readings]
+    views = [reading.view for reading in readings]
     names: list[str] = []
     for position, view in enumerate(views):
-        name = "VIEW UNKNOWN" if view == View.UNKNOWN else view
+        name = tr(_VIEWS.get(view, view.value))
         names.append(f"{name} {views[: position + 1].count(view)}" if views.count(view) > 1 else name)
     return names
 
@@ -132,9 +174,25 @@ def shown_finding(reading: ImageReading) -> Finding | None:
     return max(present or reading.findings, key=lambda finding: finding.score)
 
 
-def revision_text(context: ReportContext) -> str:
+def shown_text(reading: ImageReading, tr: Translator = ENGLISH) -> str:
+    """Say which image a thumbnail is of, and which heatmap is drawn in it."""
+    finding = shown_finding(reading)
+    if finding is None:
+        shown = tr("no heatmap")
+    else:
+        shown = tr("heatmap: {finding}", finding=human_label(finding.label, tr))
+        if finding.presence is not Presence.PRESENT:
+            shown += f" ({request_text(finding, tr)})"
+    return f"{source_text(reading.header, tr)} · {shown}"
+
+
+def revision_text(context: ReportContext, tr: Translator = ENGLISH) -> str:
     """Say which report of the study this is; empty for the first."""
     if context.revision == 1:
         return ""
-    replaced = f", replaces report {context.predecessor[1]}" if context.predecessor else ""
-    return f"Revised report {context.revision}{replaced}"
+    if context.predecessor is None:
+        return tr("Revised report {number}", number=context.revision)
+    replaced = context.predecessor[1]
+    return tr(
+        "Revised report {number}, replaces report {replaced}", number=context.revision, replaced=replaced
+    )

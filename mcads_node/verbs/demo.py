@@ -315,11 +315,16 @@ def _told(
 
 
 def _findings_of(study: dict[str, Any], pacs: SmallPacs) -> dict[str, tuple[Finding, ...]]:
-    reports = [result for result in study["results"] if result["kind"] == ObjectKind.SR]
+    reports = [result for result in _due(study) if result["kind"] == ObjectKind.SR]
     if not reports:
         return {}
     newest = max(reports, key=lambda result: result["revision"])
     return findings_in(_in_pacs(newest, pacs).read_bytes())
+
+
+def _due(study: dict[str, Any]) -> list[dict[str, Any]]:
+    """Give the results that go somewhere; an SR in the class that would be sent instead does not."""
+    return [result for result in study["results"] if result["deliveries"]]
 
 
 def _in_pacs(result: dict[str, Any], pacs: SmallPacs) -> Path:
@@ -332,7 +337,7 @@ def _in_pacs(result: dict[str, Any], pacs: SmallPacs) -> Path:
 
 def _objects(studies: Sequence[dict[str, Any]], pacs: SmallPacs) -> Iterator[DemoObject]:
     for study in studies:
-        for result in study["results"]:
+        for result in _due(study):
             kind = ObjectKind(result["kind"])
             file = _in_pacs(result, pacs)
             named = file.with_name(f"{kind}-{file.name}")

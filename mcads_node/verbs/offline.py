@@ -14,9 +14,10 @@ from mcads_node.config import Rule, load_rules
 from mcads_node.errors import NodeError, PermanentError
 from mcads_node.finding import Algorithm, Finding
 from mcads_node.instance import Declined, InputCheck, Requestor
+from mcads_node.profile import DEFAULT
 from mcads_node.read.part10 import read_dataset
 from mcads_node.report.readback import picture_in
-from mcads_node.result import ObjectKind, ReportContext, ResultObject
+from mcads_node.result import CAPTURES, ObjectKind, ReportContext, ResultObject
 from mcads_node.shipped import shipped_folder
 from mcads_node.state import weights_dir
 from mcads_node.task import Analysis, AnalysisRequest, ReadingRecord, ReportRequest, WorkerSettings
@@ -50,7 +51,7 @@ class WrittenObject:
     kind: ObjectKind
     sop_instance_uid: str
     file: Path
-    #: the same as PNG, for the eyes; None for an SR
+    #: the same as PNG, for the eyes; None where it is no capture
     picture: Path | None
 
 
@@ -161,7 +162,11 @@ class _Run:
     def analyse(self, file: Path) -> FileOutcome:
         try:
             request = AnalysisRequest(
-                data=file.read_bytes(), requestor=NOBODY, rules=self._rules, context=self._context
+                data=file.read_bytes(),
+                requestor=NOBODY,
+                rules=self._rules,
+                profiles={name: DEFAULT for rule in self._rules for name in rule.send_to},
+                context=self._context,
             )
             outcome = self._compute.analyse(request).result()
         except OSError as error:
@@ -181,7 +186,7 @@ class _Run:
             return FileOutcome(file=file, reason=reason)
         self.algorithm = analysis.algorithm
         self._studies.setdefault(study, []).append(analysis.record())
-        self._write(study, analysis.heatmaps)
+        self._write(study, analysis.objects)
         return FileOutcome(
             file=file,
             study_instance_uid=study,
@@ -196,9 +201,14 @@ class _Run:
         """Make every study's report."""
         for study, records in self._studies.items():
             assert self.algorithm is not None  # noqa: S101 - a study is here only once an image was analysed
-            request = ReportRequest(readings=tuple(records), algorithm=self.algorithm, context=self._context)
+            request = ReportRequest(
+                readings=tuple(records),
+                algorithm=self.algorithm,
+                renditions=DEFAULT.renditions,
+                context=self._context,
+            )
             try:
-                self._write(study, self._compute.compose(request).result())
+                self._write(study, self._compute.compose(request).result().objects)
             except (PermanentError, WorkerLost) as error:
                 self.problems.append(f"study {study}: no report: {error}")
 
@@ -219,7 +229,7 @@ def write_object(result: ResultObject, folder: Path) -> WrittenObject:
     try:
         folder.mkdir(parents=True, exist_ok=True)
         file.write_bytes(result.data)
-        picture = None if result.kind is ObjectKind.SR else file.with_suffix(".png")
+        picture = file.with_suffix(".png") if result.kind in CAPTURES else None
         if picture is not None:
             picture.write_bytes(picture_in(result.data))
     except OSError as error:

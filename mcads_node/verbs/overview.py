@@ -9,14 +9,14 @@ from mcads_node.config import NodeConfig
 from mcads_node.errors import PermanentError
 from mcads_node.model_store.store import ModelStore
 from mcads_node.shipped import shipped_folder
-from mcads_node.state import open_state, weights_dir
-from mcads_node.workitems import InstanceRecord, ResultRecord, Retried, StudyLine, StudyRecord, Workitems
+from mcads_node.state import State, open_state, weights_dir
+from mcads_node.workitems import InstanceRecord, ResultRecord, Retried, StudyLine, StudyRecord
 from mcads_node.yamlfile import load_yaml
 
 
 def list_studies(config: Path, limit: int) -> list[dict[str, Any]]:
     """Tell of the studies that were last added to, the newest first."""
-    workitems = _workitems(config)
+    workitems = state_of(config).workitems
     try:
         return [_line(line) for line in workitems.list_studies(limit)]
     finally:
@@ -25,7 +25,7 @@ def list_studies(config: Path, limit: int) -> list[dict[str, Any]]:
 
 def list_refused(config: Path, limit: int) -> list[dict[str, Any]]:
     """Tell of the objects that were kept but could not be taken for what their senders said, newest first."""
-    workitems = _workitems(config)
+    workitems = state_of(config).workitems
     try:
         return [_image(instance) | {"path": instance.path} for instance in workitems.list_refused(limit)]
     finally:
@@ -40,18 +40,18 @@ def describe_study(config: Path, study: str) -> dict[str, Any]:
     PermanentError
         It is not on record.
     """
-    workitems = _workitems(config)
+    workitems = state_of(config).workitems
     try:
-        return _study(workitems.show_study(_which(study)))
+        return _study(workitems.show_study(which(study)))
     finally:
         workitems.close()
 
 
 def retry_study(config: Path, study: str) -> Retried:
     """Have a study's quarantined work and refused deliveries tried again."""
-    workitems = _workitems(config)
+    workitems = state_of(config).workitems
     try:
-        return workitems.retry(_which(study))
+        return workitems.retry(which(study))
     finally:
         workitems.close()
 
@@ -77,15 +77,23 @@ def store_at(data_dir: Path) -> ModelStore:
     return ModelStore(models_dir=shipped_folder("models"), weights_dir=weights_dir(data_dir))
 
 
-def _workitems(config: Path) -> Workitems:
+def state_of(config: Path) -> State:
+    """Open the state of the node that runs, or has run, with `config`; whoever opens it closes it.
+
+    Raises
+    ------
+    PermanentError
+        No node has run yet.
+    """
     settings = load_yaml(config, NodeConfig)
     folder = settings.node.data_dir
     if settings.node.database is None and not folder.is_dir():
         raise PermanentError(f"{folder} (node.data_dir) is not there: no node has run with {config} yet")
-    return open_state(settings).workitems
+    return open_state(settings)
 
 
-def _which(study: str) -> str | int:
+def which(study: str) -> str | int:
+    """Read a study's name on the command line: the node's number of it, or its UID."""
     return int(study) if study.isdigit() else study
 
 
@@ -166,18 +174,24 @@ def _image(instance: InstanceRecord) -> dict[str, Any]:
 
 def _result(result: ResultRecord) -> dict[str, Any]:
     return {
+        "number": result.number,
         "kind": str(result.object.kind),
+        "variant": result.object.variant,
+        "sop_class_uid": result.object.sop_class_uid,
         "sop_instance_uid": result.object.sop_instance_uid,
         "revision": result.revision,
         "digest": result.object.digest,
         "path": result.object.path,
+        "retracted_by": result.retracted_by,
         "deliveries": [
             {
+                "number": delivery.number,
                 "destination": delivery.destination,
                 "state": str(delivery.state),
                 "attempts": delivery.attempts,
                 "status": delivery.status,
                 "reason": delivery.reason,
+                "stands_in_for": delivery.stands_in_for,
             }
             for delivery in result.deliveries
         ],

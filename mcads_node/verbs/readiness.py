@@ -8,8 +8,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from mcads_node.config import Configuration, DestinationSection
-from mcads_node.deliver.send import Caller, echo
-from mcads_node.errors import ConfigError, ModelUnusable, NodeError, Problem
+from mcads_node.deliver.send import Caller, echo, negotiate
+from mcads_node.errors import ConfigError, ModelUnusable, NodeError, PeerUnreachable, Problem
+from mcads_node.profile import negotiated, renditions
+from mcads_node.result import ObjectKind, Rendition
 from mcads_node.service import check_model, destination_address, load, model_store
 from mcads_node.state import open_state
 
@@ -24,6 +26,8 @@ class CheckResult:
     name: str
     ok: bool
     text: str
+    #: it works, and an administrator should know of it all the same
+    warning: bool = False
 
 
 def run_checks(config: Path) -> list[CheckResult]:
@@ -97,7 +101,36 @@ def _database(configuration: Configuration) -> CheckResult:
 
 def _peers(configuration: Configuration) -> Iterator[CheckResult]:
     for name, destination in configuration.node.destinations.items():
-        yield _echo(configuration, name, destination)
+        answer = _echo(configuration, name, destination)
+        yield answer
+        if ObjectKind.SEG in destination.objects:
+            text = "asks for seg: a segmentation of a chest radiograph makes OHIF's page crash"
+            yield CheckResult(name=name, ok=True, warning=True, text=text)
+        if answer.ok:
+            yield _negotiation(configuration, name, destination)
+
+
+def _negotiation(configuration: Configuration, name: str, destination: DestinationSection) -> CheckResult:
+    """Propose all that the destination would be sent, and a rejection note; say what it rejects."""
+    names: dict[tuple[str, str], dict[str, None]] = {}
+    for rendition in renditions(destination, configuration.node.report).renditions:
+        names.setdefault(negotiated(rendition), {})[rendition.kind] = None
+    note = negotiated(Rendition(kind=ObjectKind.KOS))
+    names.setdefault(note, {})["rejection notes (mcads-node retract)"] = None
+    kinds = {kind: ", ".join(told) for kind, told in names.items()}
+    caller = Caller(ae_title=configuration.node.node.ae_title)
+    try:
+        rejected = negotiate(destination_address(destination), kinds, caller)
+    except PeerUnreachable as error:
+        return CheckResult(name=name, ok=False, text=str(error))
+    if not rejected:
+        text = f"takes {', '.join(dict.fromkeys(kinds.values()))}"
+        return CheckResult(name=name, ok=True, text=text)
+    told = [
+        f"{kinds[kind]} as SOP class {kind[0]} in transfer syntax {kind[1]} ({words})"
+        for kind, words in rejected.items()
+    ]
+    return CheckResult(name=name, ok=True, warning=True, text=f"rejects {'; '.join(told)}")
 
 
 def _echo(configuration: Configuration, name: str, destination: DestinationSection) -> CheckResult:

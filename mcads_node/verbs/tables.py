@@ -109,6 +109,7 @@ def show_checks(console: Console, results: Sequence[CheckResult]) -> None:
     """Print each check with its verdict."""
     for result in results:
         mark = "[green]ok  [/]" if result.ok else "[bold red]FAIL[/]"
+        mark = "[yellow]warn[/]" if result.warning else mark
         console.print(f"{mark} {result.name:<14} {escape(result.text)}", highlight=False, soft_wrap=True)
 
 
@@ -157,7 +158,7 @@ def show_study(console: Console, study: Mapping[str, Any]) -> None:
             console.print(f"  [yellow]{check['verdict']}[/]: {escape(check['reason'])}", highlight=False)
     for result in study["results"]:
         for delivery in result["deliveries"] or [None]:
-            console.print(f"{result['kind']:<8} {_delivery(delivery)}", highlight=False, soft_wrap=True)
+            console.print(f"{_object(result)} {_delivery(delivery)}", highlight=False, soft_wrap=True)
     for event in study["events"]:
         why = f": {escape(event['why'])}" if event["why"] else ""
         line = (
@@ -166,12 +167,21 @@ def show_study(console: Console, study: Mapping[str, Any]) -> None:
         console.print(line, style="dim", highlight=False, soft_wrap=True)
 
 
+def _object(result: Mapping[str, Any]) -> str:
+    text = f"{result['kind']:<8}"
+    if result["variant"]:
+        text += f" ({escape(result['variant'])})"
+    return text + (" [bold red]retracted[/]" if result["retracted_by"] else "")
+
+
 def _delivery(delivery: Mapping[str, Any] | None) -> str:
     if delivery is None:
-        return "not due anywhere yet"
+        return "not due anywhere"
     text = f"→ {delivery['destination']}: {delivery['state']}"
     if delivery["status"] is not None:
         text += f" (status 0x{delivery['status']:04X})"
+    if delivery["stands_in_for"] is not None:
+        text += f", instead of delivery {delivery['stands_in_for']}"
     return text + (f", {escape(delivery['reason'])}" if delivery["reason"] else "")
 
 

@@ -2,12 +2,14 @@
 
 `open_store` gives a `Workitems`, whose methods are one transaction each. The modules behind it:
 
-* ``records``, ``overview`` the words; ``schema`` the tables; ``engine`` transactions and what errors mean
-* ``receiving``, ``queue``, ``failing``, ``completing``, ``deliveries``, ``studies`` the transactions
+* ``records``, ``outcomes``, ``overview`` the words; ``schema`` the tables; ``engine`` transactions and what
+  errors mean
+* ``receiving``, ``queue``, ``failing``, ``completing``, ``deliveries``, ``studies``, ``retracting`` the
+  transactions
 * ``store`` puts them together
 """
 
-from mcads_node.workitems.deliveries import (
+from mcads_node.workitems.outcomes import (
     Deferred,
     Delivery,
     DeliveryState,
@@ -40,9 +42,11 @@ from mcads_node.workitems.records import (
     WorkPolicy,
     WorkState,
 )
+from mcads_node.workitems.retracting import REJECTION_NOTE, Retractable, Retraction
 from mcads_node.workitems.store import Workitems, now_utc, open_store
 
 __all__ = [
+    "REJECTION_NOTE",
     "AnalysedImage",
     "Deferred",
     "Delivery",
@@ -60,6 +64,8 @@ __all__ = [
     "Receipt",
     "Refused",
     "ResultRecord",
+    "Retractable",
+    "Retraction",
     "Retried",
     "Stored",
     "StoredResult",

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import asdict
 from typing import Any
 
-from sqlalchemy import Row, insert, select, update
+from sqlalchemy import Row, func, insert, select, update
 
 from mcads_node.finding import Algorithm
 from mcads_node.instance import View
-from mcads_node.result import ObjectKind
+from mcads_node.result import ObjectKind, Rendition
 from mcads_node.workitems.codec import (
     algorithm_from_json,
     algorithm_to_json,
@@ -49,7 +49,8 @@ def complete_analysis(tx: Transaction, item: Workitem, outcome: InstanceAnalysed
         return True
     _set_instance(tx, item, InstanceState.ANALYSED, None)
     analysis = _insert_analysis(tx, item, outcome)
-    _insert_results(tx, item, outcome.heatmaps, analysis_id=analysis)
+    _insert_results(tx, item, outcome.objects, analysis_id=analysis)
+    _note_omitted(tx, item, outcome.omitted, subject)
     schedule_report(tx, item.study_number, item.instance.received_at + outcome.quiet, item.priority)
     _note(tx, item, "analysed", f"route {outcome.route}", subject)
     return True
@@ -59,7 +60,8 @@ def complete_report(
     tx: Transaction,
     item: Workitem,
     objects: Sequence[StoredResult],
-    destinations: Mapping[str, Collection[ObjectKind]],
+    destinations: Mapping[str, Collection[Rendition]],
+    omitted: Sequence[str],
 ) -> bool:
     """End a report item and have its objects delivered; False if the lease was lost."""
     lock_study(tx, item.study_number)
@@ -67,6 +69,7 @@ def complete_report(
         return False
     _insert_results(tx, item, objects, revision=item.revision)
     _schedule_deliveries(tx, item, destinations)
+    _note_omitted(tx, item, omitted, str(item))
     tx.connection.execute(update(studies).where(studies.c.id == item.study_number).values(trouble=None))
     _note(tx, item, "completed", f"report, revision {item.revision}, {len(objects)} objects")
     return True
@@ -81,13 +84,13 @@ def study_for_report(tx: Transaction, item: Workitem) -> StudyForReport:
         study_instance_uid=study.study_instance_uid,
         first_received_at=study.first_received_at,
         revision=revision,
-        predecessor=_predecessor(tx, item.study_number, revision),
+        predecessors=_predecessors(tx, item.study_number, revision),
         images=_images(tx, item),
         unread=_unread(tx, item.study_number),
     )
 
 
-def analysis_of(row: Row[Any], heatmaps: tuple[StoredResult, ...]) -> InstanceAnalysed:
+def analysis_of(row: Row[Any], objects: tuple[StoredResult, ...]) -> InstanceAnalysed:
     """Read back what `complete_analysis` wrote."""
     return InstanceAnalysed(
         route=row.route,
@@ -97,7 +100,7 @@ def analysis_of(row: Row[Any], heatmaps: tuple[StoredResult, ...]) -> InstanceAn
         view=View(row.view),
         header=row.header,
         thumbnail=row.thumbnail,
-        heatmaps=heatmaps,
+        objects=objects,
         send_to=tuple(row.send_to),
         quiet_seconds=row.quiet_seconds,
     )
@@ -114,6 +117,7 @@ def stored_result(row: Row[Any]) -> StoredResult:
         path=row.path,
         size=row.size,
         digest=row.digest,
+        variant=row.variant,
     )
 
 
@@ -167,16 +171,20 @@ def _insert_results(tx: Transaction, item: Workitem, objects: Sequence[StoredRes
 
 
 def _schedule_deliveries(
-    tx: Transaction, item: Workitem, destinations: Mapping[str, Collection[ObjectKind]]
+    tx: Transaction, item: Workitem, destinations: Mapping[str, Collection[Rendition]]
 ) -> None:
     """One row per object and destination: of this report, and of the images it speaks of."""
+    wanted = {
+        name: {(each.kind, each.variant) for each in renditions} for name, renditions in destinations.items()
+    }
     of_images = select(analyses.c.id).where(
         analyses.c.study_id == item.study_number, analyses.c.id <= item.covers
     )
     ours = tx.connection.execute(
-        select(results.c.id, results.c.kind)
+        select(results.c.id, results.c.kind, results.c.variant)
         .where(
             results.c.study_id == item.study_number,
+            results.c.retracted_by.is_(None),
             (results.c.workitem_id == item.number) | results.c.analysis_id.in_(of_images),
         )
         # images go first: a viewer that opens the report finds what it refers to
@@ -192,25 +200,24 @@ def _schedule_deliveries(
     rows = [
         {"result_id": row.id, "destination": name, **state}
         for row in ours
-        for name, kinds in destinations.items()
-        if ObjectKind(row.kind) in kinds and (row.id, name) not in known
+        for name, renditions in wanted.items()
+        if (ObjectKind(row.kind), row.variant) in renditions and (row.id, name) not in known
     ]
     if rows:
         tx.connection.execute(insert(deliveries), rows)
 
 
-def _predecessor(tx: Transaction, study: int, revision: int) -> tuple[str, str, str] | None:
-    row = tx.connection.execute(
-        select(results.c.sop_class_uid, results.c.sop_instance_uid, results.c.series_instance_uid)
-        .where(
-            results.c.study_id == study,
-            results.c.kind == ObjectKind.SR,
-            results.c.revision < revision,
-        )
-        .order_by(results.c.revision.desc(), results.c.id)
-        .limit(1)
-    ).first()
-    return None if row is None else (row.sop_class_uid, row.sop_instance_uid, row.series_instance_uid)
+def _predecessors(tx: Transaction, study: int, revision: int) -> tuple[StoredResult, ...]:
+    """Find the documents that this revision replaces; what was retracted is nothing to build on."""
+    standing = (
+        (results.c.study_id == study)
+        & results.c.kind.in_((ObjectKind.SR, ObjectKind.BASIC_TEXT_SR))
+        & (results.c.revision < revision)
+        & results.c.retracted_by.is_(None)
+    )
+    last = select(func.max(results.c.revision)).where(standing).scalar_subquery()
+    query = select(results).where(standing, results.c.revision == last).order_by(results.c.id)
+    return tuple(stored_result(row) for row in tx.connection.execute(query))
 
 
 def _images(tx: Transaction, item: Workitem) -> tuple[AnalysedImage, ...]:
@@ -220,22 +227,26 @@ def _images(tx: Transaction, item: Workitem) -> tuple[AnalysedImage, ...]:
         .where(analyses.c.study_id == item.study_number, analyses.c.id <= item.covers)
         .order_by(analyses.c.id)
     ).all()
-    maps = heatmaps_of(tx, item.study_number)
+    made = objects_of_images(tx, item.study_number, standing=True)
     return tuple(
         AnalysedImage(
             sop_class_uid=row.sop_class_uid,
             sop_instance_uid=row.sop_instance_uid,
             received_at=row.received_at,
-            analysis=analysis_of(row, maps.get(row.id, ())),
+            analysis=analysis_of(row, made.get(row.id, ())),
         )
         for row in rows
     )
 
 
-def heatmaps_of(tx: Transaction, study: int) -> dict[int, tuple[StoredResult, ...]]:
-    """Heatmaps of a study's images, by the number of the analysis they were made in."""
+def objects_of_images(
+    tx: Transaction, study: int, *, standing: bool = False
+) -> dict[int, tuple[StoredResult, ...]]:
+    """Objects made of a study's images, by the number of their analysis; `standing`: not those retracted."""
     found: dict[int, tuple[StoredResult, ...]] = {}
     query = select(results).where(results.c.study_id == study, results.c.analysis_id.is_not(None))
+    if standing:
+        query = query.where(results.c.retracted_by.is_(None))
     for row in tx.connection.execute(query.order_by(results.c.id)):
         found[row.analysis_id] = (*found.get(row.analysis_id, ()), stored_result(row))
     return found
@@ -251,6 +262,11 @@ def _unread(tx: Transaction, study: int) -> tuple[str, ...]:
         .order_by(instances.c.id)
     )
     return tuple(tx.connection.execute(query).scalars())
+
+
+def _note_omitted(tx: Transaction, item: Workitem, omitted: Iterable[str], subject: str) -> None:
+    for why in omitted:
+        _note(tx, item, "omitted", why, subject)
 
 
 def _note(tx: Transaction, item: Workitem, what: str, why: str | None, subject: str | None = None) -> None:

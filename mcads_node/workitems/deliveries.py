@@ -7,96 +7,26 @@ for it is left untouched, however much that is.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Sequence
 from datetime import datetime
-from enum import StrEnum
 from typing import Any
 
-from sqlalchemy import Row, delete, func, select, update
+from sqlalchemy import Row, delete, func, insert, select, update
 from sqlalchemy.dialects import postgresql, sqlite
 
 from mcads_node.result import ObjectKind
 from mcads_node.workitems.engine import Transaction
-from mcads_node.workitems.events import Happening, clean, record
+from mcads_node.workitems.events import NODE, Happening, clean, record
+from mcads_node.workitems.outcomes import (
+    Deferred,
+    Delivery,
+    DeliveryState,
+    DestinationTrouble,
+    Outcome,
+    Refused,
+    Stored,
+)
 from mcads_node.workitems.schema import deliveries, destinations, results, studies
-
-
-class DeliveryState(StrEnum):
-    """What became of a delivery."""
-
-    PENDING = "PENDING"
-    STORED = "STORED"
-    REFUSED = "REFUSED"
-
-
-@dataclass(frozen=True, kw_only=True)
-class Delivery:
-    """One object that is to be sent to one destination."""
-
-    #: the node's own number of it
-    number: int
-    destination: str
-    kind: ObjectKind
-    sop_class_uid: str
-    sop_instance_uid: str
-    transfer_syntax_uid: str
-    study_number: int
-    study_instance_uid: str
-    #: of the Part 10 file, relative to the folder of results
-    path: str
-    size: int
-    #: SHA-256 of the file, hex
-    digest: str
-    #: failed attempts before this one
-    attempts: int
-    #: since when it has been tried, UTC
-    since: datetime
-
-
-@dataclass(frozen=True, kw_only=True)
-class Stored:
-    """The peer has it."""
-
-    #: C-STORE status: 0x0000, or a warning of 0xBxxx
-    status: int = 0x0000
-    #: the warning in words
-    reason: str | None = None
-
-
-@dataclass(frozen=True, kw_only=True)
-class Deferred:
-    """Not now; to be tried again."""
-
-    #: not before, UTC
-    until: datetime
-    reason: str
-    #: C-STORE status; None where there was no answer
-    status: int | None = None
-
-
-@dataclass(frozen=True, kw_only=True)
-class Refused:
-    """Not ever; a person may have it tried again."""
-
-    reason: str
-    #: C-STORE status; None where it was not the peer that gave up
-    status: int | None = None
-
-
-Outcome = Stored | Deferred | Refused
-
-
-@dataclass(frozen=True, kw_only=True)
-class DestinationTrouble:
-    """A destination that could not be reached when it was last tried."""
-
-    name: str
-    #: attempts in a row
-    failures: int
-    #: UTC
-    failing_since: datetime
-    deferred_until: datetime
-    reason: str
 
 
 def due_deliveries(tx: Transaction, destination: str, limit: int) -> list[Delivery]:
@@ -119,8 +49,11 @@ def due_deliveries(tx: Transaction, destination: str, limit: int) -> list[Delive
     return [_delivery(row) for row in tx.connection.execute(query)]
 
 
-def record_delivery(tx: Transaction, delivery: Delivery, outcome: Outcome) -> bool:
+def record_delivery(
+    tx: Transaction, delivery: Delivery, outcome: Outcome, alternatives: Sequence[str]
+) -> bool:
     """Write down how an attempt ended; False where another attempt had ended the delivery before."""
+    _lock_study_of(tx, delivery)
     changed = tx.connection.execute(
         update(deliveries)
         .where(deliveries.c.id == delivery.number, deliveries.c.state == DeliveryState.PENDING)
@@ -130,7 +63,7 @@ def record_delivery(tx: Transaction, delivery: Delivery, outcome: Outcome) -> bo
         # it has answered: whatever kept it from being reached is over
         tx.connection.execute(delete(destinations).where(destinations.c.name == delivery.destination))
     if not changed.rowcount:
-        return False
+        return isinstance(outcome, Stored) and _stored_after_retraction(tx, delivery, outcome)
     happening = Happening(
         who=delivery.destination,
         what=type(outcome).__name__.lower(),
@@ -139,7 +72,29 @@ def record_delivery(tx: Transaction, delivery: Delivery, outcome: Outcome) -> bo
         why=outcome.reason,
     )
     record(tx, happening)
+    if isinstance(outcome, Refused):
+        _plan_alternative(tx, delivery, alternatives)
     return True
+
+
+def plan(tx: Transaction, result: int, destination: str, *, stands_in_for: int | None = None) -> int | None:
+    """Have a result sent to a destination; None where that was planned before."""
+    there = select(deliveries.c.id).where(
+        deliveries.c.result_id == result, deliveries.c.destination == destination
+    )
+    if tx.connection.execute(there).first() is not None:
+        return None
+    statement = insert(deliveries).values(
+        result_id=result,
+        destination=destination,
+        state=DeliveryState.PENDING,
+        attempts=0,
+        due_at=tx.now,
+        since=tx.now,
+        stands_in_for=stands_in_for,
+    )
+    number: int = tx.connection.execute(statement.returning(deliveries.c.id)).scalar_one()
+    return number
 
 
 def defer_destination(tx: Transaction, name: str, until: datetime, reason: str) -> DestinationTrouble:
@@ -202,8 +157,74 @@ _RESULT = tuple(
         "path",
         "size",
         "digest",
+        "variant",
     )
 )
+
+
+def _lock_study_of(tx: Transaction, delivery: Delivery) -> None:
+    # a retraction reads what was stored where, and decides by it (on SQLite there is only one writer anyway)
+    tx.connection.execute(select(studies.c.id).where(studies.c.id == delivery.study_number).with_for_update())
+
+
+def _plan_alternative(tx: Transaction, delivery: Delivery, alternatives: Sequence[str]) -> None:
+    """Have the first of the alternatives sent that was made with the refused object, and not yet planned."""
+    if not alternatives:
+        return
+    refused = select(deliveries.c.result_id).where(deliveries.c.id == delivery.number).scalar_subquery()
+    revision = select(results.c.revision).where(results.c.id == refused).scalar_subquery()
+    made = {
+        row.variant: row.id
+        for row in tx.connection.execute(
+            select(results.c.id, results.c.variant).where(
+                results.c.study_id == delivery.study_number,
+                results.c.kind == delivery.kind,
+                results.c.revision == revision,
+                results.c.variant.in_(alternatives),
+                results.c.retracted_by.is_(None),
+            )
+        )
+    }
+    for variant in alternatives:
+        number = (
+            plan(tx, made[variant], delivery.destination, stands_in_for=delivery.number)
+            if variant in made
+            else None
+        )
+        if number is not None:
+            happening = Happening(
+                who=NODE,
+                what="alternative planned",
+                subject=f"delivery {number}",
+                study=delivery.study_number,
+                why=f"{variant or 'the default rendition'} instead of delivery {delivery.number}",
+            )
+            record(tx, happening)
+            return
+
+
+def _stored_after_retraction(tx: Transaction, delivery: Delivery, outcome: Stored) -> bool:
+    """Record that an object arrived which was retracted while it was sent, and send the note after it."""
+    note: int | None = tx.connection.execute(
+        select(results.c.retracted_by)
+        .join(deliveries, deliveries.c.result_id == results.c.id)
+        .where(deliveries.c.id == delivery.number, deliveries.c.state == DeliveryState.REFUSED)
+    ).scalar_one_or_none()
+    if note is None:
+        return False
+    tx.connection.execute(
+        update(deliveries).where(deliveries.c.id == delivery.number).values(_changes(tx, delivery, outcome))
+    )
+    plan(tx, note, delivery.destination)
+    happening = Happening(
+        who=delivery.destination,
+        what="stored",
+        subject=f"delivery {delivery.number}",
+        study=delivery.study_number,
+        why="it was retracted while it was sent; the rejection note follows",
+    )
+    record(tx, happening)
+    return True
 
 
 def _changes(tx: Transaction, delivery: Delivery, outcome: Outcome) -> dict[str, Any]:
@@ -226,6 +247,7 @@ def _delivery(row: Row[Any]) -> Delivery:
         sop_class_uid=row.sop_class_uid,
         sop_instance_uid=row.sop_instance_uid,
         transfer_syntax_uid=row.transfer_syntax_uid,
+        variant=row.variant,
         study_number=row.study_id,
         study_instance_uid=row.study_instance_uid,
         path=row.path,

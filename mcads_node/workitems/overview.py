@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import datetime
 
-from mcads_node.workitems.deliveries import DeliveryState
+from mcads_node.workitems.outcomes import DeliveryState
 from mcads_node.workitems.records import InstanceAnalysed, InstanceState, Kind, StoredResult, WorkState
 
 
@@ -59,16 +59,22 @@ class DeliveryRecord:
     ended_at: datetime | None
     status: int | None
     reason: str | None
+    #: the refused delivery whose object this one's stands in for
+    stands_in_for: int | None
 
 
 @dataclass(frozen=True, kw_only=True)
 class ResultRecord:
     """One result object of a study."""
 
+    #: the node's own number of it
+    number: int
     object: StoredResult
     #: of the report it belongs to; None for an object of one image
     revision: int | None
     created_at: datetime
+    #: the rejection note that took it back
+    retracted_by: int | None
     deliveries: tuple[DeliveryRecord, ...]
 
 

@@ -128,6 +128,8 @@ class StoredResult:
     size: int
     #: SHA-256 of the whole file, hex
     digest: str
+    #: which rendition of its kind it is; empty: the default one
+    variant: str = ""
 
     @classmethod
     def of(cls, result: ResultObject, file: StoredFile) -> StoredResult:
@@ -141,6 +143,7 @@ class StoredResult:
             path=file.path,
             size=file.size,
             digest=file.digest,
+            variant=result.variant,
         )
 
 
@@ -166,11 +169,14 @@ class InstanceAnalysed:
     header: bytes = field(repr=False)
     #: path of the PNG among the results; None where there is none
     thumbnail: str | None
-    heatmaps: tuple[StoredResult, ...] = ()
+    #: made of this image alone: heatmaps and what else draws on it
+    objects: tuple[StoredResult, ...] = ()
     #: names of the route's destinations
     send_to: tuple[str, ...] = ()
     #: how long after its reception the study must be quiet before it is reported
     quiet_seconds: float = 0.0
+    #: why an object could not be made of it, a sentence each, without PHI; told as events
+    omitted: tuple[str, ...] = ()
 
     @property
     def quiet(self) -> timedelta:
@@ -198,9 +204,9 @@ class StudyForReport:
     first_received_at: datetime
     #: 1 for a study's first report
     revision: int
-    #: SOP Class, SOP Instance and Series Instance UID of the SR of the last completed revision
-    predecessor: tuple[str, str, str] | None
-    #: in the order they were analysed
+    #: documents of the last completed revision that has any which was not retracted
+    predecessors: tuple[StoredResult, ...]
+    #: in the order they were analysed; without objects that were retracted
     images: tuple[AnalysedImage, ...]
     #: why other instances of the study were not read, in the order they came
     unread: tuple[str, ...]

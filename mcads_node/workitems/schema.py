@@ -272,6 +272,10 @@ results = Table(
     Column("size", BigInteger, nullable=False),
     Column("digest", String(64), nullable=False),
     Column("created_at", UtcDateTime, nullable=False),
+    # which rendition of its kind it is; empty: the default one
+    Column("variant", Text, nullable=False, server_default=""),
+    # the rejection note that took it back
+    Column("retracted_by", _Number, ForeignKey("results.id")),
     # of an image, or of a revision of the study's report
     CheckConstraint("(analysis_id IS NULL) = (revision IS NOT NULL)", name="origin"),
     CheckConstraint("size > 0 AND length(digest) = 64", name="content"),
@@ -294,6 +298,8 @@ deliveries = Table(
     # the peer's last C-STORE status
     Column("status", Integer),
     Column("reason", Text),
+    # the refused delivery whose object this one's stands in for
+    Column("stands_in_for", _Number, ForeignKey("deliveries.id")),
     UniqueConstraint("result_id", "destination"),
     CheckConstraint("state IN ('PENDING', 'STORED', 'REFUSED')", name="state"),
     CheckConstraint("(state = 'PENDING') = (ended_at IS NULL)", name="ended"),

@@ -22,10 +22,10 @@ from sqlalchemy import select
 
 from mcads_node.instance import ReceivedInstance
 from mcads_node.migrations import bring_up_to_date
-from mcads_node.result import ObjectKind
-from mcads_node.workitems import completing, deliveries, failing, queue, receiving, studies
-from mcads_node.workitems.deliveries import Delivery, DestinationTrouble, Outcome
+from mcads_node.result import Rendition
+from mcads_node.workitems import completing, deliveries, failing, queue, receiving, retracting, studies
 from mcads_node.workitems.engine import Database, Transaction
+from mcads_node.workitems.outcomes import Delivery, DestinationTrouble, Outcome
 from mcads_node.workitems.overview import InstanceRecord, Retried, StudyLine, StudyRecord
 from mcads_node.workitems.records import (
     InstanceAnalysed,
@@ -39,6 +39,7 @@ from mcads_node.workitems.records import (
     WorkPolicy,
     WorkState,
 )
+from mcads_node.workitems.retracting import Retractable, Retraction
 from mcads_node.workitems.schema import analyses, instances, results
 
 
@@ -158,7 +159,8 @@ class Workitems:
         self,
         item: Workitem,
         objects: Sequence[StoredResult],
-        destinations: Mapping[str, Collection[ObjectKind]],
+        destinations: Mapping[str, Collection[Rendition]],
+        omitted: Sequence[str] = (),
     ) -> bool:
         """Store a report and plan its deliveries, heatmaps included.
 
@@ -169,7 +171,9 @@ class Workitems:
         objects
             Written to disk already; delivered in this order, after the heatmaps.
         destinations
-            By name, the kinds of object each wants.
+            By name, the renditions that each is to get at first.
+        omitted
+            Why objects could not be made, a sentence each; told as events.
 
         Returns
         -------
@@ -177,7 +181,7 @@ class Workitems:
             False: the lease was lost, nothing was written; the files of `objects` are not needed.
         """
         with self._write() as tx:
-            return completing.complete_report(tx, item, objects, destinations)
+            return completing.complete_report(tx, item, objects, destinations, omitted)
 
     def release(self, item: Workitem, why: str) -> bool:
         """Give an item back; the attempt does not count. False: the lease was lost."""
@@ -201,10 +205,18 @@ class Workitems:
         with self._read() as tx:
             return deliveries.due_deliveries(tx, destination, limit)
 
-    def record_delivery(self, delivery: Delivery, outcome: Outcome) -> bool:
-        """Write down how an attempt ended. False: it had ended before, in another attempt."""
+    def record_delivery(self, delivery: Delivery, outcome: Outcome, alternatives: Sequence[str] = ()) -> bool:
+        """Write down how an attempt ended. False: it had ended before, in another attempt.
+
+        Parameters
+        ----------
+        delivery, outcome
+            What was tried, and how it ended.
+        alternatives
+            Variants of the object of which the first that there is is to be sent where this one is refused.
+        """
         with self._write() as tx:
-            return deliveries.record_delivery(tx, delivery, outcome)
+            return deliveries.record_delivery(tx, delivery, outcome, alternatives)
 
     def defer_destination(self, name: str, until: datetime, reason: str) -> DestinationTrouble:
         """Leave an unreachable destination alone until then; says how often that was and since when."""
@@ -247,6 +259,24 @@ class Workitems:
         """Have a study's quarantined work and refused deliveries tried again."""
         with self._write() as tx:
             return studies.retry(tx, which, who)
+
+    def retractable(self, which: str | int) -> Retractable:
+        """Say what of a study can be taken back; `PermanentError` where there is nothing."""
+        with self._read() as tx:
+            return retracting.retractable(tx, which)
+
+    def retract(
+        self, what: Retractable, note: StoredResult, reason: str, *, who: str = "administrator"
+    ) -> Retraction | None:
+        """Take back what a study's reports said, and have the note sent to whoever has any of it.
+
+        Returns
+        -------
+        Retraction or None
+            None: more was reported or sent since `retractable` was asked, and nothing is written; ask again.
+        """
+        with self._write() as tx:
+            return retracting.retract(tx, what, note, reason, who)
 
     def spool_paths(self) -> set[str]:
         """Every received file that is on record."""

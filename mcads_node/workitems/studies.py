@@ -7,10 +7,10 @@ from typing import Any
 from sqlalchemy import Row, Select, Table, func, select, update
 
 from mcads_node.errors import PermanentError
-from mcads_node.workitems.completing import analysis_of, heatmaps_of, stored_result
-from mcads_node.workitems.deliveries import DeliveryState
+from mcads_node.workitems.completing import analysis_of, objects_of_images, stored_result
 from mcads_node.workitems.engine import Transaction
 from mcads_node.workitems.events import Happening, record
+from mcads_node.workitems.outcomes import DeliveryState
 from mcads_node.workitems.overview import (
     DeliveryRecord,
     Event,
@@ -42,7 +42,7 @@ def list_studies(tx: Transaction, limit: int) -> list[StudyLine]:
 
 def show_study(tx: Transaction, which: str | int) -> StudyRecord:
     """All that is known of one study, by its UID or the node's own number of it."""
-    number = _find(tx, which)
+    number = find(tx, which)
     (line,) = _lines(tx, select(studies).where(studies.c.id == number))
     return StudyRecord(
         line=line,
@@ -58,7 +58,7 @@ def show_study(tx: Transaction, which: str | int) -> StudyRecord:
 
 def retry(tx: Transaction, which: str | int, who: str) -> Retried:
     """Have a study's quarantined work and refused deliveries tried again, with all attempts."""
-    number = _find(tx, which)
+    number = find(tx, which)
     lock_study(tx, number)
     retried = Retried(
         workitems=_retry_analyses(tx, number) + _retry_report(tx, number),
@@ -111,16 +111,23 @@ def _retry_report(tx: Transaction, study: int) -> int:
 
 
 def _retry_deliveries(tx: Transaction, study: int) -> int:
-    ours = select(results.c.id).where(results.c.study_id == study)
+    # what was retracted stays retracted, and what another object stands in for is not sent besides it
+    ours = select(results.c.id).where(results.c.study_id == study, results.c.retracted_by.is_(None))
+    replaced = select(deliveries.c.stands_in_for).where(deliveries.c.stands_in_for.is_not(None))
     changed = tx.connection.execute(
         update(deliveries)
-        .where(deliveries.c.result_id.in_(ours), deliveries.c.state == DeliveryState.REFUSED)
+        .where(
+            deliveries.c.result_id.in_(ours),
+            deliveries.c.state == DeliveryState.REFUSED,
+            deliveries.c.id.not_in(replaced),
+        )
         .values(state=DeliveryState.PENDING, attempts=0, due_at=tx.now, since=tx.now, ended_at=None)
     )
     return changed.rowcount
 
 
-def _find(tx: Transaction, which: str | int) -> int:
+def find(tx: Transaction, which: str | int) -> int:
+    """Give the number of a study; `PermanentError` where it is not on record."""
     column = studies.c.id if isinstance(which, int) else studies.c.study_instance_uid
     number: int | None = tx.connection.execute(
         select(studies.c.id).where(column == which)
@@ -189,8 +196,8 @@ def list_refused(tx: Transaction, limit: int) -> list[InstanceRecord]:
 
 
 def _instances(tx: Transaction, study: int) -> tuple[InstanceRecord, ...]:
-    maps = heatmaps_of(tx, study)
-    found = {row.instance_id: analysis_of(row, maps.get(row.id, ())) for row in _rows(tx, analyses, study)}
+    made = objects_of_images(tx, study)
+    found = {row.instance_id: analysis_of(row, made.get(row.id, ())) for row in _rows(tx, analyses, study)}
     return tuple(_instance(row, found.get(row.id)) for row in _rows(tx, instances, study))
 
 
@@ -218,6 +225,8 @@ def _results(tx: Transaction, study: int) -> tuple[ResultRecord, ...]:
             object=stored_result(row),
             revision=row.revision,
             created_at=row.created_at,
+            number=row.id,
+            retracted_by=row.retracted_by,
             deliveries=tuple(sent.get(row.id, ())),
         )
         for row in _rows(tx, results, study)
@@ -234,6 +243,7 @@ def _delivery(row: Row[Any]) -> DeliveryRecord:
         ended_at=row.ended_at,
         status=row.status,
         reason=row.reason,
+        stands_in_for=row.stands_in_for,
     )
 
 

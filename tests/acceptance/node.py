@@ -131,9 +131,16 @@ def _finished(study: dict[str, Any]) -> dict[str, Any] | None:
 
 @contextmanager
 def served(
-    folder: Path, destination: Mapping[str, Any], rules: list[dict[str, Any]] | None = None, **analysis: Any
+    folder: Path,
+    destination: Mapping[str, Any],
+    rules: list[dict[str, Any]] | None = None,
+    others: Mapping[str, Any] | None = None,
+    **analysis: Any,
 ) -> Iterator[ServedNode]:
-    """Run a node in `folder` that sends to `destination` (ae_title, port) and takes from MODALITY."""
+    """Run a node in `folder` that takes from MODALITY and sends to `destination` (ae_title, port) and others.
+
+    It is called ``pacs`` in `rules`; `others` are further destinations by their names.
+    """
     folder.mkdir(parents=True, exist_ok=True)
     node = ServedNode(folder=folder, port=free_port())
     write_yaml(
@@ -141,7 +148,7 @@ def served(
         {
             "node": {"host": "127.0.0.1", "port": node.port, "data_dir": str(folder / "data")},
             "requestors": [{"ae_title": "MODALITY", "address": "127.0.0.1"}],
-            "destinations": {"pacs": {"host": "127.0.0.1", **destination}},
+            "destinations": {"pacs": {"host": "127.0.0.1", **destination}, **(others or {})},
             "analysis": {
                 "model": "untrained-densenet121",
                 "allow_demonstration_models": True,

@@ -54,9 +54,10 @@ def send(node: ServedNode, folder: Path, *datasets: Dataset) -> None:
 
 
 def results_in(pacs: Peer, study: dict[str, Any]) -> dict[str, list[bytes]]:
-    """Objects of a study that Orthanc has, by kind; every one that the node made must be there, once."""
+    """Objects of a study that Orthanc has, by kind; every one that was due must be there, once."""
     found: dict[str, list[bytes]] = {}
-    for result in study["results"]:
+    # an SR is also made in the class that would be sent were the first rejected: that one goes nowhere
+    for result in (each for each in study["results"] if each["deliveries"]):
         answer = [
             each
             for each in pacs.get("/instances?expand")

@@ -1,0 +1,148 @@
+"""What the text kinds say: the study's result in sentences, once for the Basic Text SR and the PDF."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Final
+
+from mcads_node.finding import Algorithm, Finding, Presence
+from mcads_node.instance import Verdict
+from mcads_node.report import wording
+from mcads_node.report.document import Draft
+from mcads_node.report.sentences import sentence
+from mcads_node.report.urgency import page_order
+from mcads_node.report.wording import Translator
+from mcads_node.result import ImageReading
+
+_WORST_FIRST: Final = (Verdict.UNDETERMINED, Verdict.WARN, Verdict.PASS)
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class ImageNarrative:
+    """What is said of one image."""
+
+    reading: ImageReading
+    #: view, and which of several
+    name: str
+    #: view with series and image number
+    title: str
+    #: a sentence per finding that is present, the most urgent first
+    present: tuple[str, ...]
+    #: all that is undetermined, in one paragraph; may be empty
+    undetermined: str
+    #: all that is below threshold, in one paragraph; may be empty
+    absent: str
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Narrative:
+    """The result of a study, in sentences."""
+
+    headline: str
+    #: the model's own caution; may be empty
+    caution: str
+    #: that it is not verified
+    unverified: str
+    #: what the headline must not be taken for, and which report this replaces
+    remarks: tuple[str, ...]
+    #: what is wrong with the input, worst first, and what was not read
+    warnings: tuple[str, ...]
+    images: tuple[ImageNarrative, ...]
+    #: how a score is to be read, and what is not excluded
+    notes: tuple[str, ...]
+    #: name, version, weights
+    model: str
+
+
+def narrative(draft: Draft) -> Narrative:
+    """Put a study's result into the words of the rendition's language."""
+    tr, readings = draft.tr, draft.readings
+    names = wording.image_names(readings, tr)
+    return Narrative(
+        headline=f"{wording.BRAND} — {wording.headline(readings, tr)}",
+        caution=tr(draft.algorithm.caution),
+        unverified=tr(wording.UNVERIFIED),
+        remarks=_remarks(draft),
+        warnings=_warnings(draft, names),
+        images=tuple(
+            _image(reading, name, draft.algorithm, tr) for reading, name in zip(readings, names, strict=True)
+        ),
+        notes=(_score_note(draft.algorithm, tr), tr(wording.NOT_EXCLUDED)),
+        model=_model(draft.algorithm, tr),
+    )
+
+
+def _remarks(draft: Draft) -> tuple[str, ...]:
+    tr, readings = draft.tr, draft.readings
+    said = []
+    if not wording.present_labels(readings):
+        undetermined = all(wording.is_undetermined(reading) for reading in readings)
+        said.append(tr(wording.NOTHING_CLAIMED if undetermined else wording.NOT_NORMAL))
+    revision = wording.revision_text(draft.context, tr)
+    return (*said, revision) if revision else tuple(said)
+
+
+def _warnings(draft: Draft, names: list[str]) -> tuple[str, ...]:
+    tr = draft.tr
+    checks = [
+        (check.verdict, name, sentence(check.reason, tr))
+        for name, reading in zip(names, draft.readings, strict=True)
+        for check in reading.checks
+    ]
+    checks.sort(key=lambda check: _WORST_FIRST.index(check[0]))
+    said = [tr("Input of {image}: {reason}", image=name, reason=reason) for _, name, reason in checks]
+    return (
+        *said,
+        *(tr("Not read: {reason}", reason=sentence(reason, tr)) for reason in draft.context.unread),
+    )
+
+
+def _image(reading: ImageReading, name: str, algorithm: Algorithm, tr: Translator) -> ImageNarrative:
+    ordered = sorted(reading.findings, key=page_order)
+    by_presence = {
+        presence: [finding for finding in ordered if finding.presence is presence] for presence in Presence
+    }
+    undetermined = _listed(by_presence[Presence.UNDETERMINED], tr)
+    absent = _listed(by_presence[Presence.ABSENT], tr)
+    return ImageNarrative(
+        reading=reading,
+        name=name,
+        title=f"{name} ({wording.source_text(reading.header, tr)})",
+        present=tuple(
+            f"{wording.human_label(finding.label, tr)}: {_score(finding, algorithm, tr)}"
+            for finding in by_presence[Presence.PRESENT]
+        ),
+        undetermined=undetermined
+        and tr("Undetermined, nothing is claimed: {findings}.", findings=undetermined),
+        absent=absent and tr("Below threshold (not excluded): {findings}.", findings=absent),
+    )
+
+
+def _score(finding: Finding, algorithm: Algorithm, tr: Translator) -> str:
+    numbers = {"score": tr.number(finding.score), "threshold": tr.number(finding.threshold)}
+    if algorithm.calibrated:
+        return tr("above threshold, calibrated score {score}, threshold {threshold}", **numbers)
+    return tr("above threshold, uncalibrated score {score}, threshold {threshold}", **numbers)
+
+
+def _listed(findings: list[Finding], tr: Translator) -> str:
+    """Name findings with their scores; where thresholds differ, with the thresholds too."""
+    texts = [f"{wording.human_label(finding.label, tr)} {tr.number(finding.score)}" for finding in findings]
+    thresholds = [tr.number(finding.threshold) for finding in findings]
+    if len(set(thresholds)) == 1:
+        return ", ".join(texts) + tr(" (threshold of all: {threshold})", threshold=thresholds[0])
+    return ", ".join(f"{text} [{threshold}]" for text, threshold in zip(texts, thresholds, strict=True))
+
+
+def _score_note(algorithm: Algorithm, tr: Translator) -> str:
+    if algorithm.calibrated:
+        return tr("Scores lie in 0…1 and are calibrated.")
+    return tr("Scores lie in 0…1 and are uncalibrated: they are not probabilities.")
+
+
+def _model(algorithm: Algorithm, tr: Translator) -> str:
+    return tr(
+        "Model {model}, weights SHA-256 {digest}",
+        model=wording.model_text(algorithm),
+        digest=algorithm.weights_digest,
+    )

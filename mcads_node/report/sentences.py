@@ -1,0 +1,56 @@
+"""Sentences that other steps say in English and that a page shows: found again by their form, and translated.
+
+The steps know nothing of languages: what they say is also logged and kept in the database, where it stays
+English. A sentence that has no form here (an administrator's own words in a rule, a codec's complaint about a
+damaged file) is shown as it was said.
+"""
+
+from __future__ import annotations
+
+import re
+from functools import cache
+from string import Formatter
+from typing import Final
+
+from mcads_node.report.translation import N_, Translator
+
+#: with ``{fields}`` for what differs from case to case
+FORMS: Final = (
+    # input checks (read)
+    N_("{attribute} is {value}, which contradicts {other} {other_value}: black and white may be exchanged."),
+    N_("Both lung fields are brighter than the mediastinum: black and white may be exchanged."),
+    N_("The image fills {share} of the grey scale: its display settings do not fit its pixels."),
+    # why an image was declined (admit, route)
+    N_("it is a result of this product coming back (Manufacturer (0008,0070))"),
+    N_("{attribute} is absent: a result could not refer to the image"),
+    N_(
+        "{attribute} is {value}, which is not a UID (PS3.5 section 9.1): "
+        "a result could not refer to the image"
+    ),
+    N_("it is FOR PROCESSING; the model reads images FOR PRESENTATION"),
+    N_("SOP class {name} is not a radiograph (expected CR, DX for presentation, secondary capture or RF)"),
+    N_("it has no pixels: Rows (0028,0010) and Columns (0028,0011) are absent"),
+    N_("it has {frames} frames (0028,0008); a radiograph has one"),
+    N_("it is a colour image ({samples} samples per pixel (0028,0002))"),
+    N_("{attribute} says {part}; the model reads the chest"),
+    N_("no rule of the routes matches"),
+    # dispatch
+    N_("{count} image(s) were read by another version of the model: see the report before this one"),
+)
+
+
+def sentence(said: str, tr: Translator) -> str:
+    """Say a step's sentence in another language."""
+    for form in FORMS:
+        found = _pattern(form).fullmatch(said)
+        if found:
+            return tr(form, **found.groupdict())
+    return said
+
+
+@cache
+def _pattern(form: str) -> re.Pattern[str]:
+    parts = (
+        re.escape(text) + (f"(?P<{name}>.+?)" if name else "") for text, name, _, _ in Formatter().parse(form)
+    )
+    return re.compile("".join(parts))

@@ -1,0 +1,89 @@
+"""What a delivery is, and how an attempt at it may end."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+from enum import StrEnum
+
+from mcads_node.result import ObjectKind
+
+
+class DeliveryState(StrEnum):
+    """What became of a delivery."""
+
+    PENDING = "PENDING"
+    STORED = "STORED"
+    REFUSED = "REFUSED"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Delivery:
+    """One object that is to be sent to one destination."""
+
+    #: the node's own number of it
+    number: int
+    destination: str
+    kind: ObjectKind
+    sop_class_uid: str
+    sop_instance_uid: str
+    transfer_syntax_uid: str
+    #: which rendition of its kind the object is; empty: the default one
+    variant: str = ""
+    study_number: int
+    study_instance_uid: str
+    #: of the Part 10 file, relative to the folder of results
+    path: str
+    size: int
+    #: SHA-256 of the file, hex
+    digest: str
+    #: failed attempts before this one
+    attempts: int
+    #: since when it has been tried, UTC
+    since: datetime
+
+
+@dataclass(frozen=True, kw_only=True)
+class Stored:
+    """The peer has it."""
+
+    #: C-STORE status: 0x0000, or a warning of 0xBxxx
+    status: int = 0x0000
+    #: the warning in words
+    reason: str | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Deferred:
+    """Not now; to be tried again."""
+
+    #: not before, UTC
+    until: datetime
+    reason: str
+    #: C-STORE status; None where there was no answer
+    status: int | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Refused:
+    """Not ever; a person may have it tried again."""
+
+    reason: str
+    #: C-STORE status; None where it was not the peer that gave up
+    status: int | None = None
+
+
+Outcome = Stored | Deferred | Refused
+
+
+@dataclass(frozen=True, kw_only=True)
+class DestinationTrouble:
+    """A destination that could not be reached when it was last tried."""
+
+    name: str
+    #: attempts in a row
+    failures: int
+    #: UTC
+    failing_since: datetime
+    deferred_until: datetime
+    reason: str
