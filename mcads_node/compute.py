@@ -95,11 +95,12 @@ class Compute:
                 break
             if waiting is not None:
                 waiting.future.cancel()
-        for _ in self._slots:
+        started = [slot for slot in self._slots if slot.is_alive()]
+        for _ in started:
             self._tasks.put(None)
-        for slot in self._slots:
+        for slot in started:
             slot.join(max(0.0, deadline - time.monotonic()))
-        for slot in self._slots:
+        for slot in started:
             slot.end()
 
 
@@ -159,6 +160,7 @@ class _Worker:
 
     def end(self) -> None:
         self._process.kill()
+        self._process.join(_EXIT_SECONDS)
 
     def perform(self, task: _Task, timeout: float) -> Any:
         """Have `task` done; raises what the work raised, or WorkerLost."""
