@@ -149,7 +149,7 @@ def run_demo(files: Sequence[Path], folder: Path, console: Console) -> DemoResul
         config, port = _write_configuration(run, pacs.scp.port)
         console.print(f"Starting a node on port {port} and a PACS on port {pacs.scp.port} …", highlight=False)
         node = DestinationAddress(ae_title=NODE, host="127.0.0.1", port=port)
-        with _running_node(config, run / "node.log", node):
+        with running_node(config, run / "node.log", node):
             for source in sources:
                 console.print(f"Sending {source.name} …", highlight=False)
             declined += _send(node, sources)
@@ -239,7 +239,7 @@ def _write_configuration(run: Path, pacs_port: int) -> tuple[Path, int]:
 
 
 @contextmanager
-def _running_node(config: Path, log: Path, address: DestinationAddress) -> Iterator[None]:
+def running_node(config: Path, log: Path, address: DestinationAddress) -> Iterator[None]:
     command = [sys.executable, "-m", "mcads_node", "serve", "--config", os.fspath(config)]
     with log.open("wb") as sink, subprocess.Popen(command, stdout=sink, stderr=sink) as process:  # noqa: S603
         try:
