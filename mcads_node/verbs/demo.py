@@ -240,6 +240,13 @@ def _write_configuration(run: Path, pacs_port: int) -> tuple[Path, int]:
 
 @contextmanager
 def running_node(config: Path, log: Path, address: DestinationAddress) -> Iterator[None]:
+    """Run ``mcads-node serve`` with `config` as a process of its own; its output goes to `log`.
+
+    Raises
+    ------
+    DemoFailed
+        It does not answer a C-ECHO at `address`.
+    """
     command = [sys.executable, "-m", "mcads_node", "serve", "--config", os.fspath(config)]
     with log.open("wb") as sink, subprocess.Popen(command, stdout=sink, stderr=sink) as process:  # noqa: S603
         try:
