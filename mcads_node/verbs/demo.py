@@ -16,26 +16,22 @@ from typing import Any
 
 from pydicom import dcmwrite
 from pydicom.dataset import Dataset
-from pydicom.uid import Comprehensive3DSRStorage, SecondaryCaptureImageStorage
 from rich.console import Console
 
 from mcads_node import phantom
 from mcads_node.deliver.send import Answer, Caller, DestinationAddress, Outgoing, echo, send
 from mcads_node.errors import InstanceUnreadable, ReportImpossible, TransientError
 from mcads_node.finding import Finding
-from mcads_node.instance import View, is_valid_uid
+from mcads_node.instance import View
 from mcads_node.read.radiograph import read_dataset
-from mcads_node.read.transfer_syntaxes import TRANSFER_SYNTAXES
-from mcads_node.receive.admission import Admission, AllowedRequestor
-from mcads_node.receive.arrival import Arrival
-from mcads_node.receive.scp import ReceiverSettings, StorageScp
 from mcads_node.report.readback import findings_in, picture_in
 from mcads_node.result import ObjectKind
 from mcads_node.verbs.offline import files_in
 from mcads_node.verbs.overview import describe_study
+from mcads_node.verbs.small_pacs import AE_TITLE, SmallPacs
 from mcads_node.yamlfile import write_yaml
 
-NODE, PACS, MODALITY = "MCADS", "DEMO_PACS", "DEMO_MODALITY"
+NODE, MODALITY = "MCADS", "DEMO_MODALITY"
 MODEL = "untrained-densenet121"
 CALLER = Caller(ae_title=MODALITY)
 #: the first start generates the weights and loads torch
@@ -90,38 +86,6 @@ class DemoResult:
     seconds: float
 
 
-class SmallPacs:
-    """A receiving PACS: keeps what it is sent as files, and remembers when."""
-
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
-        self.received: dict[str, Path] = {}
-        self.last_stored = time.monotonic()
-        folder.mkdir(parents=True)
-        sender = AllowedRequestor(ae_title=NODE, address="127.0.0.1")
-        self.scp = StorageScp(
-            ReceiverSettings(
-                admission=Admission(ae_title=PACS, requestors=(sender,), max_associations=4),
-                transfer_syntaxes=TRANSFER_SYNTAXES,
-                storage_classes={
-                    Comprehensive3DSRStorage: "Comprehensive 3D SR",
-                    SecondaryCaptureImageStorage: "Secondary Capture",
-                },
-            ),
-            self._keep,
-            lambda _requestor, _reason: None,
-        )
-
-    def _keep(self, arrival: Arrival) -> int:
-        if arrival.objection is not None or not is_valid_uid(arrival.sop_instance_uid):
-            return 0xC000
-        file = self.folder / f"{arrival.sop_instance_uid}.dcm"
-        file.write_bytes(arrival.meta + arrival.dataset)
-        self.received[arrival.sop_instance_uid] = file
-        self.last_stored = time.monotonic()
-        return 0x0000
-
-
 def run_demo(files: Sequence[Path], folder: Path, console: Console) -> DemoResult:
     """Run the demo with `files`, or with the phantom where there are none.
 
@@ -143,7 +107,7 @@ def run_demo(files: Sequence[Path], folder: Path, console: Console) -> DemoResul
     sources, declined = _sources(files, run)
     if not sources:
         raise DemoFailed("; ".join(f"{name}: {reason}" for name, reason in declined) or "there is no file")
-    pacs = SmallPacs(run / "pacs")
+    pacs = SmallPacs(run / "pacs", NODE)
     pacs.scp.start()
     try:
         config, port = _write_configuration(run, pacs.scp.port)
@@ -223,7 +187,7 @@ def _write_configuration(run: Path, pacs_port: int) -> tuple[Path, int]:
     node = {
         "node": {"ae_title": NODE, "host": "127.0.0.1", "port": port, "data_dir": str(run / "node")},
         "requestors": [{"ae_title": MODALITY, "address": "127.0.0.1"}],
-        "destinations": {"pacs": {"ae_title": PACS, "host": "127.0.0.1", "port": pacs_port}},
+        "destinations": {"pacs": {"ae_title": AE_TITLE, "host": "127.0.0.1", "port": pacs_port}},
         "analysis": {"model": MODEL, "allow_demonstration_models": True},
     }
     rule = {

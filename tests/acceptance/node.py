@@ -131,11 +131,15 @@ def _finished(study: dict[str, Any]) -> dict[str, Any] | None:
 
 @contextmanager
 def served(
-    folder: Path, destination: Mapping[str, Any], rules: list[dict[str, Any]] | None = None, **analysis: Any
+    folder: Path,
+    destination: Mapping[str, Any],
+    rules: list[dict[str, Any]] | None = None,
+    environment: Mapping[str, str] | None = None,
+    **analysis: Any,
 ) -> Iterator[ServedNode]:
     """Run a node in `folder` that sends to `destination` (ae_title, port) and takes from MODALITY."""
     folder.mkdir(parents=True, exist_ok=True)
-    node = ServedNode(folder=folder, port=free_port())
+    node = ServedNode(folder=folder, port=free_port(), environment=environment or {})
     write_yaml(
         node.config,
         {
