@@ -113,20 +113,20 @@ def run_demo(files: Sequence[Path], folder: Path, console: Console) -> DemoResul
         config, port = _write_configuration(run, pacs.scp.port)
         console.print(f"Starting a node on port {port} and a PACS on port {pacs.scp.port} …", highlight=False)
         node = DestinationAddress(ae_title=NODE, host="127.0.0.1", port=port)
-        with running_node(config, run / "node.log", node):
+        with running_node(config, run / "node.log", node) as process:
             for source in sources:
                 console.print(f"Sending {source.name} …", highlight=False)
-            declined += _send(node, sources)
+            refused = dict(_send(node, sources))
             sent_at = time.monotonic()
             console.print("Waiting for the report and the overlays …")
-            studies = _wait(config, sources, {name for name, _ in declined})
+            studies = _wait(config, [source for source in sources if source not in refused], process)
     finally:
         pacs.scp.stop()
     images, more_declined, cautions = _told(studies, sources, pacs)
     return DemoResult(
         folder=run,
         images=images,
-        declined=(*declined, *more_declined),
+        declined=(*declined, *((source.name, why) for source, why in refused.items()), *more_declined),
         objects=tuple(_objects(studies, pacs)),
         cautions=cautions,
         seconds=max(0.0, pacs.last_stored - sent_at),
@@ -165,14 +165,14 @@ def _source(name: str, dataset: Dataset, folder: Path) -> Source:
     )
 
 
-def _send(node: DestinationAddress, sources: Sequence[Source]) -> list[tuple[str, str]]:
+def _send(node: DestinationAddress, sources: Sequence[Source]) -> list[tuple[Source, str]]:
     """Send as a modality would; gives what the node did not take, with its answer."""
-    names = {source.sop_instance_uid: source.name for source in sources}
-    refused: list[tuple[str, str]] = []
+    by_path = {source.outgoing.path: source for source in sources}
+    refused: list[tuple[Source, str]] = []
 
     def note(outgoing: Outgoing, answer: Answer) -> None:
         if answer.failure is not None:
-            refused.append((names[outgoing.sop_instance_uid], f"not taken by the node: {answer.reason}"))
+            refused.append((by_path[outgoing.path], f"not taken by the node: {answer.reason}"))
 
     send(node, [source.outgoing for source in sources], note, CALLER)
     return refused
@@ -203,7 +203,7 @@ def _write_configuration(run: Path, pacs_port: int) -> tuple[Path, int]:
 
 
 @contextmanager
-def running_node(config: Path, log: Path, address: DestinationAddress) -> Iterator[None]:
+def running_node(config: Path, log: Path, address: DestinationAddress) -> Iterator[subprocess.Popen[bytes]]:
     """Run ``mcads-node serve`` with `config` as a process of its own; its output goes to `log`.
 
     Raises
@@ -215,7 +215,7 @@ def running_node(config: Path, log: Path, address: DestinationAddress) -> Iterat
     with log.open("wb") as sink, subprocess.Popen(command, stdout=sink, stderr=sink) as process:  # noqa: S603
         try:
             _wait_until_it_answers(process, log, address)
-            yield
+            yield process
         finally:
             process.terminate()
             try:
@@ -233,15 +233,16 @@ def _wait_until_it_answers(process: subprocess.Popen[bytes], log: Path, address:
         time.sleep(0.2)
 
 
-def _wait(config: Path, sources: Sequence[Source], refused: set[str]) -> list[dict[str, Any]]:
+def _wait(config: Path, sources: Sequence[Source], process: subprocess.Popen[bytes]) -> list[dict[str, Any]]:
     """Wait until nothing is left to do for any study, and everything is delivered."""
-    taken = [source for source in sources if source.name not in refused]
-    wanted = sorted({source.study_instance_uid for source in taken})
+    wanted = sorted({source.study_instance_uid for source in sources})
     deadline = time.monotonic() + FINISH_SECONDS
     while True:
         studies = [describe_study(config, uid) for uid in wanted]
         if all(_is_finished(study) for study in studies):
             return studies
+        if process.poll() is not None:
+            raise DemoFailed(f"the node ended by itself; see {config.parent / 'node.log'}")
         if time.monotonic() > deadline:
             raise DemoFailed(
                 f"not finished after {FINISH_SECONDS:.0f} s; see: mcads-node studies -c {config}"
