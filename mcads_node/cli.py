@@ -86,13 +86,18 @@ def demo(
 ) -> None:
     """Show the node at work: a node and a small PACS on this machine, real DICOM associations.
 
+    Exits with 65 if no file could be analysed, with 75 if something did not arrive.
+
     Example: mcads-node demo chest.dcm
     """
     from mcads_node.verbs.demo import run_demo
     from mcads_node.verbs.tables import show_demo
 
     configure_logs()
-    show_demo(out, run_demo(files or [], folder, out))
+    result = run_demo(files or [], folder, out)
+    show_demo(out, result)
+    if not result.objects:
+        raise typer.Exit(65)
 
 
 @app.command()

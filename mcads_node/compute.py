@@ -21,7 +21,7 @@ from multiprocessing.connection import Connection
 from multiprocessing.context import SpawnProcess
 from typing import Any
 
-from mcads_node.errors import NodeError, TransientError
+from mcads_node.errors import ModelUnusable, NodeError, TransientError
 from mcads_node.instance import Declined
 from mcads_node.task import Analysis, AnalysisRequest, Composed, ReportRequest, WorkerSettings
 
@@ -94,11 +94,12 @@ class Compute:
                 break
             if waiting is not None:
                 waiting.future.cancel()
-        for _ in self._slots:
+        started = [slot for slot in self._slots if slot.is_alive()]
+        for _ in started:
             self._tasks.put(None)
-        for slot in self._slots:
+        for slot in started:
             slot.join(max(0.0, deadline - time.monotonic()))
-        for slot in self._slots:
+        for slot in started:
             slot.end()
 
 
@@ -128,16 +129,28 @@ class _Slot(threading.Thread):
             worker.end()
 
     def _perform(self, task: _Task) -> None:
-        # one that died while it had nothing to do is no fault of the next work
-        if self._worker is None or not self._worker.is_alive():
-            self._worker = _Worker(self._settings)
         try:
+            # one that died while it had nothing to do is no fault of the next work
+            if self._worker is None or not self._worker.is_alive():
+                self._worker = _Worker(self._settings)
             task.future.set_result(self._worker.perform(task, self._timeout))
         except WorkerLost as error:
-            self._worker = None
+            self._drop()
             task.future.set_exception(error)
+        except ModelUnusable as error:
+            # it could be loaded once: so it is this process that failed (memory, its device), not the image
+            self._drop()
+            task.future.set_exception(error if task.future is self.ready else WorkerLost(str(error)))
         except NodeError as error:
             task.future.set_exception(error)
+        except Exception as error:  # noqa: BLE001 - no process could be had, or what it said cannot be read
+            self._drop()
+            task.future.set_exception(WorkerLost(f"no worker could be used: {type(error).__name__}"))
+
+    def _drop(self) -> None:
+        worker, self._worker = self._worker, None
+        if worker is not None:
+            worker.end()
 
 
 class _Worker:
@@ -158,6 +171,8 @@ class _Worker:
 
     def end(self) -> None:
         self._process.kill()
+        self._process.join(_EXIT_SECONDS)
+        self._pipe.close()
 
     def perform(self, task: _Task, timeout: float) -> Any:
         """Have `task` done; raises what the work raised, or WorkerLost."""

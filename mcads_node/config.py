@@ -194,7 +194,8 @@ def _words(written: Any) -> tuple[str, ...]:
     values = written if isinstance(written, list) else [written]
     if not values or any(isinstance(value, dict | list) or value is None for value in values):
         raise ValueError('expected a value or a list of values ("" stands for an absent one)')
-    return tuple(str(value) for value in values)
+    # a number stands for itself as it was written: 0123 and 1.10 are names of stations and versions
+    return tuple(getattr(value, "text", str(value)) for value in values)
 
 
 def _number(written: Any) -> float:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import queue
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -18,12 +18,13 @@ from typing import Any
 
 import structlog
 
-from mcads_node.compute import Compute
+from mcads_node.compute import Compute, WorkerLost
 from mcads_node.config import Rule
 from mcads_node.errors import NodeError, PermanentError, TransientError
 from mcads_node.instance import Declined
-from mcads_node.profile import OF_IMAGES, Profile, wanted
-from mcads_node.result import ObjectKind, ReportContext, ResultObject
+from mcads_node.profile import DEFAULT, OF_IMAGES, Profile, wanted
+from mcads_node.result import ObjectKind, Rendition, ReportContext
+from mcads_node.spool import StoredFile
 from mcads_node.state import State
 from mcads_node.task import Analysis, AnalysisRequest, Composed, ReadingRecord, ReportRequest
 from mcads_node.workitems import (
@@ -83,7 +84,10 @@ class Dispatcher:
         self._poke_delivery = poke_delivery
         self._settings = settings
         self._rules: tuple[Rule, ...] = ()
-        self._held: dict[int, Workitem] = {}
+        #: by Transaction UID: an item that is claimed again has another
+        self._held: dict[str, Workitem] = {}
+        #: files written for an item and not on record yet
+        self._written: dict[str, list[StoredFile]] = {}
         #: finished futures, and None for a poke
         self._inbox: queue.SimpleQueue[tuple[Workitem, Future[Any]] | None] = queue.SimpleQueue()
         self._stopping = threading.Event()
@@ -106,9 +110,9 @@ class Dispatcher:
         self._stopping.set()
         self.poke()
         self._thread.join(grace_seconds)
-        for item in list(self._held.values()):
+        for lease, item in list(self._held.items()):
             self._workitems.release(item, "the node is shutting down")
-            self._held.pop(item.number, None)
+            self._held.pop(lease, None)
 
     # --- the loop
 
@@ -117,37 +121,42 @@ class Dispatcher:
         renew_at = time.monotonic() + renew_every
         while not (self._stopping.is_set() and not self._held):
             try:
+                if time.monotonic() >= renew_at:
+                    self._renew()
+                    renew_at = time.monotonic() + renew_every
                 if not self._stopping.is_set():
                     self._claim()
-                if time.monotonic() >= renew_at:
-                    self._workitems.renew(list(self._held.values()), self._settings.lease)
-                    renew_at = time.monotonic() + renew_every
                 self._take_in(self._settings.idle_seconds)
-            except NodeError as error:
+            except TransientError as error:
                 # the database is locked, full or away: leases guard what is held, so waiting is safe
                 log.error("dispatch.stalled", reason=str(error))
                 self._stopping.wait(self._settings.idle_seconds)
+
+    def _renew(self) -> None:
+        kept = self._workitems.renew(list(self._held.values()), self._settings.lease)
+        for lease in self._held.keys() - {item.transaction_uid for item in kept}:
+            self._lost(self._held.pop(lease))
 
     def _claim(self) -> None:
         free = self._compute.workers - len(self._held)
         if free <= 0:
             return
-        for item in self._workitems.claim(self._settings.worker, self._settings.lease, limit=free):
-            self._held[item.number] = item
+        items = self._workitems.claim(self._settings.worker, self._settings.lease, limit=free)
+        # all are held before the first is looked at: whatever befalls that one, the others are not forgotten
+        self._held.update({item.transaction_uid: item for item in items})
+        for item in items:
             self._submit(item)
 
     def _submit(self, item: Workitem) -> None:
+        future: Future[Any]
         try:
-            future: Future[Any]
             if item.kind is Kind.ANALYSE:
                 future = self._compute.analyse(self._analysis_request(item))
             else:
                 future = self._compute.compose(self._report_request(item))
-        except NodeError as error:
-            # should the failure not be recorded either, the lease runs out
-            del self._held[item.number]
-            self._fail(item, error)
-            return
+        except Exception as error:  # noqa: BLE001 - it ends as the work's own failure would, in one place
+            future = Future()
+            future.set_exception(error)
         future.add_done_callback(lambda done: self._inbox.put((item, done)))
 
     def _take_in(self, timeout: float) -> None:
@@ -214,20 +223,26 @@ class Dispatcher:
     # --- what a worker gave back
 
     def _finish(self, item: Workitem, future: Future[Any]) -> None:
-        if item.number not in self._held:
-            return  # given back at shutdown
+        lease = item.transaction_uid
+        if lease not in self._held:
+            self._discard(lease)
+            return  # given back at shutdown, or the lease was lost
         try:
             self._commit(item, future)
         except TransientError:
             # the state cannot take it now; that is no fault of the work, and what it gave is kept
             self._inbox.put((item, future))
             raise
-        del self._held[item.number]
+        except NodeError as error:
+            # not even the failure could be recorded: the lease runs out, and is counted then
+            log.error("work.unrecorded", workitem=item.number, reason=str(error))
+        self._held.pop(lease, None)
+        self._discard(lease)
 
     def _commit(self, item: Workitem, future: Future[Any]) -> None:
         failure = future.exception()
-        if isinstance(failure, NodeError):
-            self._fail(item, failure)
+        if failure is not None:
+            self._record_failure(item, failure)
             return
         try:
             if item.kind is Kind.ANALYSE:
@@ -235,17 +250,37 @@ class Dispatcher:
             else:
                 completed = self._complete_report(item, future.result())
         except PermanentError as error:
-            self._fail(item, error)
+            self._record_failure(item, error)
             return
-        if not completed:
-            log.warning("work.lease_lost", workitem=item.number, study=item.study_instance_uid)
+        if completed:
+            # now they are the record's
+            self._written.pop(item.transaction_uid, None)
+        else:
+            self._lost(item)
+
+    def _record_failure(self, item: Workitem, failure: BaseException) -> None:
+        if isinstance(failure, TransientError) and not isinstance(failure, WorkerLost):
+            # the disk or the database could not be asked: nothing was tried, so no attempt is counted
+            self._workitems.release(item, str(failure))
+            log.warning("work.given_back", workitem=item.number, reason=str(failure))
+            self._stopping.wait(self._settings.idle_seconds)
+            return
+        # the text of an unforeseen error may quote a data set: only its type is told
+        known = isinstance(failure, NodeError)
+        reason = str(failure) if known else f"an unforeseen {type(failure).__name__}"
+        state = self._workitems.fail(item, reason, permanent=isinstance(failure, PermanentError))
+        log.warning(
+            "work.failed", workitem=item.number, study=item.study_instance_uid, state=state, reason=reason
+        )
 
     def _complete_analysis(self, item: Workitem, outcome: Analysis | Declined) -> bool:
         if isinstance(outcome, Declined):
-            log.info("instance.declined", study=item.study_instance_uid, reason=outcome.reason)
-            return self._workitems.complete_analysis(item, InstanceDeclined(reason=outcome.reason))
-        log.info("instance.analysed", study=item.study_instance_uid, rule=outcome.route.rule)
-        return self._workitems.complete_analysis(
+            completed = self._workitems.complete_analysis(item, InstanceDeclined(reason=outcome.reason))
+            if completed:
+                log.info("instance.declined", study=item.study_instance_uid, reason=outcome.reason)
+            return completed
+        thumbnail, *drawn = self._write(item, [outcome.thumbnail, *(each.data for each in outcome.objects)])
+        completed = self._workitems.complete_analysis(
             item,
             InstanceAnalysed(
                 route=outcome.route.rule,
@@ -254,35 +289,52 @@ class Dispatcher:
                 checks=outcome.checks,
                 view=outcome.view,
                 header=outcome.header,
-                thumbnail=self._results.write(outcome.thumbnail).path,
-                objects=tuple(self._store(result) for result in outcome.objects),
+                thumbnail=thumbnail.path,
+                objects=tuple(map(StoredResult.of, outcome.objects, drawn)),
                 omitted=outcome.omitted,
                 send_to=outcome.route.send_to,
                 quiet_seconds=outcome.route.quiet_seconds,
             ),
         )
+        if completed:
+            log.info("instance.analysed", study=item.study_instance_uid, rule=outcome.route.rule)
+        return completed
 
     def _complete_report(self, item: Workitem, report: Composed) -> bool:
         study = self._workitems.study_for_report(item)
-        due = {name: self._profiles[name].planned for name in study.send_to if name in self._profiles}
-        stored = [self._store(result) for result in report.objects]
-        completed = self._workitems.complete_report(item, stored, due, report.omitted)
-        log.info("study.reported", study=item.study_instance_uid, revision=study.revision)
-        self._poke_delivery()
+        files = self._write(item, [result.data for result in report.objects])
+        completed = self._workitems.complete_report(
+            item,
+            list(map(StoredResult.of, report.objects, files)),
+            self._due_at(study),
+            report.omitted,
+        )
+        if completed:
+            log.info("study.reported", study=item.study_instance_uid, revision=study.revision)
+            self._poke_delivery()
         return completed
 
-    def _store(self, result: ResultObject) -> StoredResult:
-        return StoredResult.of(result, self._results.write(result.data))
+    def _due_at(self, study: StudyForReport) -> dict[str, tuple[Rendition, ...]]:
+        """Renditions by destination; for one that is no longer configured the defaults wait to be seen."""
+        for name in study.send_to:
+            if name not in self._profiles:
+                log.error("destination.unknown", destination=name, study=study.study_instance_uid)
+        return {name: tuple(self._profiles.get(name, DEFAULT).planned) for name in study.send_to}
 
-    def _fail(self, item: Workitem, error: NodeError) -> None:
-        state = self._workitems.fail(item, str(error), permanent=isinstance(error, PermanentError))
-        log.warning(
-            "work.failed",
-            workitem=item.number,
-            study=item.study_instance_uid,
-            state=state,
-            reason=str(error),
-        )
+    def _write(self, item: Workitem, contents: Sequence[bytes]) -> list[StoredFile]:
+        """Write files once, however often their record has to be tried."""
+        written = self._written.setdefault(item.transaction_uid, [])
+        for content in contents[len(written) :]:
+            written.append(self._results.write(content))
+        return written
+
+    def _discard(self, lease: str) -> None:
+        """Delete files that came to be no record's."""
+        for file in self._written.pop(lease, ()):
+            self._results.delete(file.path)
+
+    def _lost(self, item: Workitem) -> None:
+        log.warning("work.lease_lost", workitem=item.number, study=item.study_instance_uid)
 
 
 def _read_by_one_algorithm(study: StudyForReport) -> tuple[tuple[AnalysedImage, ...], tuple[str, ...]]:

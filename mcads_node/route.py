@@ -6,6 +6,7 @@ import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import date
+from decimal import Decimal
 
 from pydicom.dataset import Dataset
 from pydicom.multival import MultiValue
@@ -67,11 +68,10 @@ def route(header: Dataset, requestor: Requestor, rules: Iterable[Rule]) -> Route
     return Declined(reason="no rule of the routes matches")
 
 
-def _holds(condition: Condition, values: tuple[str, ...]) -> bool:
-    folded = {_fold(value) for value in values} or {""}
-    if condition.one_of is not None and folded.isdisjoint(map(_fold, condition.one_of)):
+def _holds(condition: Condition, values: tuple[str | float, ...]) -> bool:
+    if condition.one_of is not None and not _any_of(condition.one_of, values):
         return False
-    if condition.none_of is not None and not folded.isdisjoint(map(_fold, condition.none_of)):
+    if condition.none_of is not None and _any_of(condition.none_of, values):
         return False
     if condition.minimum is None and condition.maximum is None:
         return True
@@ -84,11 +84,20 @@ def _holds(condition: Condition, values: tuple[str, ...]) -> bool:
     )
 
 
+def _any_of(words: Iterable[str], values: tuple[str | float, ...]) -> bool:
+    return any(_same(word, value) for word in words for value in values or ("",))
+
+
+def _same(word: str, value: str | float) -> bool:
+    """Whether a word of a rule names a value: as a number where the attribute holds numbers, else as text."""
+    return _number(word) == value if isinstance(value, float) else _fold(word) == _fold(value)
+
+
 def _fold(value: str) -> str:
     return value.strip(" \0").casefold()
 
 
-def _values(key: str, header: Dataset, requestor: Requestor) -> tuple[str, ...]:
+def _values(key: str, header: Dataset, requestor: Requestor) -> tuple[str | float, ...]:
     if key == "Requestor":
         return (requestor.ae_title,)
     if key == "CalledAETitle":
@@ -98,11 +107,15 @@ def _values(key: str, header: Dataset, requestor: Requestor) -> tuple[str, ...]:
         return _age_from_dates(header)
     if value is None:
         return ()
-    return tuple(map(str, value)) if isinstance(value, MultiValue | list) else (str(value),)
+    several = value if isinstance(value, MultiValue | list) else (value,)
+    # DS, IS and the binary numbers; a Decimal only where pydicom was told to use it
+    return tuple(float(each) if isinstance(each, int | float | Decimal) else str(each) for each in several)
 
 
-def _number(value: str) -> float | None:
+def _number(value: str | float) -> float | None:
     """Read a number, or an age string (PS3.5 AS) as completed years."""
+    if isinstance(value, float):
+        return value
     text = value.strip(" \0")
     age = re.fullmatch(r"(\d{3})([DWMY])", text)
     if age:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import fcntl
 import os
+import queue
 import signal
 import socket
 import threading
@@ -96,6 +97,7 @@ class Node:
 
     def __init__(self, configuration: Configuration) -> None:
         self._configuration = configuration
+        self._labels = model_store(configuration).manifest(configuration.node.analysis.model).labels
         node = configuration.node.node
         #: the last that was started is the first to stop
         self._stops = ExitStack()
@@ -164,8 +166,8 @@ class Node:
             The rules are wrong; those that were used go on being used.
         """
         node = self._configuration.node
-        labels = model_store(self._configuration).manifest(node.analysis.model).labels
-        self._dispatcher.use_rules(load_rules(config.parent / node.routes, node.destinations, labels))
+        rules = load_rules(config.parent / node.routes, node.destinations, self._labels)
+        self._dispatcher.use_rules(rules)
 
     def stop(self) -> None:
         """Stop accepting, finish what is being received and analysed, stop delivering, close the state."""
@@ -174,7 +176,7 @@ class Node:
 
 def _compute(configuration: Configuration) -> Compute:
     analysis = configuration.node.analysis
-    processors = os.cpu_count() or 1
+    processors = len(os.sched_getaffinity(0))
     workers = min(processors, _MOST_WORKERS) if analysis.workers == "auto" else analysis.workers
     settings = WorkerSettings(
         models_dir=shipped_folder("models"),
@@ -254,12 +256,11 @@ def serve(config: Path) -> None:
     """
     configuration = load(config)
     digest = check_model(configuration)
-    wake = threading.Event()
-    asked: list[int] = []
+    # a SimpleQueue, since its put may be interrupted by another put: by a second signal during the first
+    asked: queue.SimpleQueue[int] = queue.SimpleQueue()
 
     def on_signal(number: int, _frame: FrameType | None) -> None:
-        asked.append(number)
-        wake.set()
+        asked.put(number)
 
     def on_thread_death(death: threading.ExceptHookArgs) -> None:
         # the text of an unforeseen error may quote a data set: only its type and place are told
@@ -268,8 +269,7 @@ def serve(config: Path) -> None:
         name = death.thread.name if death.thread else ""
         log.critical("thread.died", thread=name, error=death.exc_type.__name__, where=where)
         if name.startswith(_VITAL_THREADS):
-            asked.append(_THREAD_DEATH)
-            wake.set()
+            asked.put(_THREAD_DEATH)
 
     threading.excepthook = on_thread_death
     for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
@@ -287,7 +287,7 @@ def serve(config: Path) -> None:
                 weights=digest,
             )
             notify(f"READY=1\nSTATUS=listening on port {node.port}")
-            _wait_for_the_end(config, node, wake, asked)
+            _wait_for_the_end(config, node, asked)
         finally:
             notify("STOPPING=1")
             log.info("node.stopping")
@@ -295,20 +295,12 @@ def serve(config: Path) -> None:
         log.info("node.stopped")
 
 
-def _wait_for_the_end(config: Path, node: Node, wake: threading.Event, asked: list[int]) -> None:
-    while True:
-        wake.wait()
-        wake.clear()
-        while asked:
-            number = asked.pop(0)
-            if number == _THREAD_DEATH:
-                raise NodeError(
-                    "a thread of the node died of a defect; see the log. The node ends, to be started anew"
-                )
-            if number != signal.SIGHUP:
-                return
-            try:
-                node.reload_rules(config)
-                log.info("routes.reloaded")
-            except ConfigError as error:
-                log.error("routes.kept", reason=str(error))
+def _wait_for_the_end(config: Path, node: Node, asked: queue.SimpleQueue[int]) -> None:
+    while (number := asked.get()) not in (signal.SIGTERM, signal.SIGINT):
+        if number == _THREAD_DEATH:
+            raise NodeError("a thread of the node died of a defect (see the log); start the node anew")
+        try:
+            node.reload_rules(config)
+            log.info("routes.reloaded")
+        except ConfigError as error:
+            log.error("routes.kept", reason=str(error))

@@ -20,9 +20,9 @@ KeyPath = tuple[str | int, ...]
 
 
 class _Loader(yaml.SafeLoader):
-    """YAML 1.1 less two surprises: aliases (they can grow without bound), and NO, YES, ON, OFF as booleans.
+    """YAML 1.1 less its surprises: no aliases (they can grow without bound), and few implicit types.
 
-    In DICOM "NO" and "YES" are words, as in ``BurnedInAnnotation: NO``.
+    In DICOM "NO" and "YES" are words, as in ``BurnedInAnnotation: NO``; 0123 is not octal, 12:30 no number.
     """
 
     def compose_node(self, parent: yaml.Node | None, index: int) -> yaml.Node | None:
@@ -33,11 +33,31 @@ class _Loader(yaml.SafeLoader):
         return super().compose_node(parent, index)
 
 
+_TAG = "tag:yaml.org,2002:"
+#: of YAML 1.1's implicit types only null stays; the others are those of YAML 1.2's core schema
 _Loader.yaml_implicit_resolvers = {
-    first: [(tag, pattern) for tag, pattern in resolvers if tag != "tag:yaml.org,2002:bool"]
+    first: [(tag, pattern) for tag, pattern in resolvers if tag == f"{_TAG}null"]
     for first, resolvers in yaml.SafeLoader.yaml_implicit_resolvers.items()
 }
-_Loader.add_implicit_resolver("tag:yaml.org,2002:bool", re.compile(r"^(?:true|false)$"), ["t", "f"])
+_Loader.add_implicit_resolver(f"{_TAG}bool", re.compile(r"^(?:true|false)$"), ["t", "f"])
+_Loader.add_implicit_resolver(f"{_TAG}int", re.compile(r"^[-+]?[0-9]+$"), list("-+0123456789"))
+_Loader.add_implicit_resolver(
+    f"{_TAG}float",
+    re.compile(r"^[-+]?(?:[0-9]+\.[0-9]*|\.[0-9]+|[0-9]+(?=[eE]))(?:[eE][-+]?[0-9]+)?$"),
+    list("-+.0123456789"),
+)
+
+
+class WrittenInt(int):
+    """An integer, and how it was written: ``0123`` may be the name of a station."""
+
+    text: str
+
+
+class WrittenFloat(float):
+    """A number, and how it was written: ``1.10`` may be a version."""
+
+    text: str
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -122,6 +142,10 @@ def _plain(
     if isinstance(node, yaml.MappingNode):
         return _plain_mapping(node, at, path, lines, problems)
     try:
+        if node.tag in (f"{_TAG}int", f"{_TAG}float"):
+            number = WrittenInt(node.value) if node.tag == f"{_TAG}int" else WrittenFloat(node.value)
+            number.text = node.value
+            return number
         return _ScalarConstructor().construct_object(node, deep=True)
     except (yaml.YAMLError, ValueError) as error:
         text = getattr(error, "problem", None) or str(error)

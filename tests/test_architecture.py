@@ -19,6 +19,7 @@ HOMES = {
     "requests": {"model_store"},
     "highdicom": {"report"},
     "PIL": {"report"},
+    "reportlab": {"report"},
     "sqlalchemy": {"workitems", "migrations"},
     "alembic": {"migrations"},
     "apscheduler": {"tend"},

@@ -193,6 +193,20 @@ def test_no_and_yes_are_words_as_in_dicom(tmp_path: Path) -> None:
     )
 
 
+@pytest.mark.parametrize("written", ["0123", "1.10", "12:30:00", "2026-01-02", "1e3", "0x1F", "on"])
+def test_a_word_of_a_rule_is_taken_as_it_was_written(tmp_path: Path, written: str) -> None:
+    path = tmp_path / "routes.yaml"
+    path.write_text(f"routes: [{{name: a, when: {{StationName: {written}}}, decline: x}}]")
+    assert load_yaml(path, RoutesConfig).routes[0].when["StationName"].one_of == (written,)
+
+
+def test_numbers_are_numbers_where_they_are_asked_for(tmp_path: Path) -> None:
+    path = tmp_path / "routes.yaml"
+    path.write_text("routes: [{name: a, when: {KVP: {min: 010, max: 1.5e2}}, decline: x}]")
+    condition = load_yaml(path, RoutesConfig).routes[0].when["KVP"]
+    assert (condition.minimum, condition.maximum) == (10, 150)
+
+
 @given(st.text() | st.from_regex(r"(?s)(routes|node)?:? ?[\[{&*!].*"))
 def test_no_text_crashes_the_loader(tmp_path_factory: pytest.TempPathFactory, text: str) -> None:
     path = tmp_path_factory.mktemp("yaml") / "routes.yaml"

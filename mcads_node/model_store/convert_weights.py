@@ -3,12 +3,13 @@
 Run as ``python -I -m mcads_node.model_store.convert_weights IN OUT OUTPUTS``. This is the only place that
 opens a pickle.
 
-The official files are whole pickled ``torchxrayvision.models.DenseNet`` modules in torch's format of before
-1.6. torch's own ``weights_only`` reader cannot read that format's records of module sources, and where it can
-read a pickled module, it runs the ``__setstate__`` of each class it was told to admit. So the pickle is read
-by an unpickler of our own that knows three kinds of names: the few functions that rebuild a tensor; names of
-layers and of numpy's arrays, for which it puts inert stand-ins that keep their tensors and do nothing; and
-all others, for which it refuses the file. Nothing else that the file names is imported or called.
+The official files are whole pickled ``torchxrayvision.models.DenseNet`` modules and, to judge by what
+torchxrayvision's loader mends in them, in torch's format of before 1.6; both formats are read here. torch's
+own ``weights_only`` reader cannot read the older one's records of module sources, and where it can read a
+pickled module, it runs the ``__setstate__`` of each class it was told to admit. So the pickle is read by an
+unpickler of our own that knows three kinds of names: the few functions that rebuild a tensor; names of layers
+and of numpy's arrays, for which it puts inert stand-ins that keep their tensors and do nothing; and all
+others, for which it refuses the file. Nothing else that the file names is imported or called.
 """
 
 from __future__ import annotations

@@ -16,26 +16,22 @@ from typing import Any
 
 from pydicom import dcmwrite
 from pydicom.dataset import Dataset
-from pydicom.uid import Comprehensive3DSRStorage, SecondaryCaptureImageStorage
 from rich.console import Console
 
 from mcads_node import phantom
 from mcads_node.deliver.send import Answer, Caller, DestinationAddress, Outgoing, echo, send
 from mcads_node.errors import InstanceUnreadable, ReportImpossible, TransientError
 from mcads_node.finding import Finding
-from mcads_node.instance import View, is_valid_uid
+from mcads_node.instance import View
 from mcads_node.read.radiograph import read_dataset
-from mcads_node.read.transfer_syntaxes import TRANSFER_SYNTAXES
-from mcads_node.receive.admission import Admission, AllowedRequestor
-from mcads_node.receive.arrival import Arrival
-from mcads_node.receive.scp import ReceiverSettings, StorageScp
 from mcads_node.report.readback import findings_in, picture_in
 from mcads_node.result import ObjectKind
 from mcads_node.verbs.offline import files_in
 from mcads_node.verbs.overview import describe_study
+from mcads_node.verbs.small_pacs import AE_TITLE, SmallPacs
 from mcads_node.yamlfile import write_yaml
 
-NODE, PACS, MODALITY = "MCADS", "DEMO_PACS", "DEMO_MODALITY"
+NODE, MODALITY = "MCADS", "DEMO_MODALITY"
 MODEL = "untrained-densenet121"
 CALLER = Caller(ae_title=MODALITY)
 #: the first start generates the weights and loads torch
@@ -90,38 +86,6 @@ class DemoResult:
     seconds: float
 
 
-class SmallPacs:
-    """A receiving PACS: keeps what it is sent as files, and remembers when."""
-
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
-        self.received: dict[str, Path] = {}
-        self.last_stored = time.monotonic()
-        folder.mkdir(parents=True)
-        sender = AllowedRequestor(ae_title=NODE, address="127.0.0.1")
-        self.scp = StorageScp(
-            ReceiverSettings(
-                admission=Admission(ae_title=PACS, requestors=(sender,), max_associations=4),
-                transfer_syntaxes=TRANSFER_SYNTAXES,
-                storage_classes={
-                    Comprehensive3DSRStorage: "Comprehensive 3D SR",
-                    SecondaryCaptureImageStorage: "Secondary Capture",
-                },
-            ),
-            self._keep,
-            lambda _requestor, _reason: None,
-        )
-
-    def _keep(self, arrival: Arrival) -> int:
-        if arrival.objection is not None or not is_valid_uid(arrival.sop_instance_uid):
-            return 0xC000
-        file = self.folder / f"{arrival.sop_instance_uid}.dcm"
-        file.write_bytes(arrival.meta + arrival.dataset)
-        self.received[arrival.sop_instance_uid] = file
-        self.last_stored = time.monotonic()
-        return 0x0000
-
-
 def run_demo(files: Sequence[Path], folder: Path, console: Console) -> DemoResult:
     """Run the demo with `files`, or with the phantom where there are none.
 
@@ -143,26 +107,26 @@ def run_demo(files: Sequence[Path], folder: Path, console: Console) -> DemoResul
     sources, declined = _sources(files, run)
     if not sources:
         raise DemoFailed("; ".join(f"{name}: {reason}" for name, reason in declined) or "there is no file")
-    pacs = SmallPacs(run / "pacs")
+    pacs = SmallPacs(run / "pacs", NODE)
     pacs.scp.start()
     try:
         config, port = _write_configuration(run, pacs.scp.port)
         console.print(f"Starting a node on port {port} and a PACS on port {pacs.scp.port} …", highlight=False)
         node = DestinationAddress(ae_title=NODE, host="127.0.0.1", port=port)
-        with _running_node(config, run / "node.log", node):
+        with running_node(config, run / "node.log", node) as process:
             for source in sources:
                 console.print(f"Sending {source.name} …", highlight=False)
-            declined += _send(node, sources)
+            refused = dict(_send(node, sources))
             sent_at = time.monotonic()
             console.print("Waiting for the report and the overlays …")
-            studies = _wait(config, sources, {name for name, _ in declined})
+            studies = _wait(config, [source for source in sources if source not in refused], process)
     finally:
         pacs.scp.stop()
     images, more_declined, cautions = _told(studies, sources, pacs)
     return DemoResult(
         folder=run,
         images=images,
-        declined=(*declined, *more_declined),
+        declined=(*declined, *((source.name, why) for source, why in refused.items()), *more_declined),
         objects=tuple(_objects(studies, pacs)),
         cautions=cautions,
         seconds=max(0.0, pacs.last_stored - sent_at),
@@ -201,14 +165,14 @@ def _source(name: str, dataset: Dataset, folder: Path) -> Source:
     )
 
 
-def _send(node: DestinationAddress, sources: Sequence[Source]) -> list[tuple[str, str]]:
+def _send(node: DestinationAddress, sources: Sequence[Source]) -> list[tuple[Source, str]]:
     """Send as a modality would; gives what the node did not take, with its answer."""
-    names = {source.sop_instance_uid: source.name for source in sources}
-    refused: list[tuple[str, str]] = []
+    by_path = {source.outgoing.path: source for source in sources}
+    refused: list[tuple[Source, str]] = []
 
     def note(outgoing: Outgoing, answer: Answer) -> None:
         if answer.failure is not None:
-            refused.append((names[outgoing.sop_instance_uid], f"not taken by the node: {answer.reason}"))
+            refused.append((by_path[outgoing.path], f"not taken by the node: {answer.reason}"))
 
     send(node, [source.outgoing for source in sources], note, CALLER)
     return refused
@@ -223,7 +187,7 @@ def _write_configuration(run: Path, pacs_port: int) -> tuple[Path, int]:
     node = {
         "node": {"ae_title": NODE, "host": "127.0.0.1", "port": port, "data_dir": str(run / "node")},
         "requestors": [{"ae_title": MODALITY, "address": "127.0.0.1"}],
-        "destinations": {"pacs": {"ae_title": PACS, "host": "127.0.0.1", "port": pacs_port}},
+        "destinations": {"pacs": {"ae_title": AE_TITLE, "host": "127.0.0.1", "port": pacs_port}},
         "analysis": {"model": MODEL, "allow_demonstration_models": True},
     }
     rule = {
@@ -239,12 +203,19 @@ def _write_configuration(run: Path, pacs_port: int) -> tuple[Path, int]:
 
 
 @contextmanager
-def _running_node(config: Path, log: Path, address: DestinationAddress) -> Iterator[None]:
+def running_node(config: Path, log: Path, address: DestinationAddress) -> Iterator[subprocess.Popen[bytes]]:
+    """Run ``mcads-node serve`` with `config` as a process of its own; its output goes to `log`.
+
+    Raises
+    ------
+    DemoFailed
+        It does not answer a C-ECHO at `address`.
+    """
     command = [sys.executable, "-m", "mcads_node", "serve", "--config", os.fspath(config)]
     with log.open("wb") as sink, subprocess.Popen(command, stdout=sink, stderr=sink) as process:  # noqa: S603
         try:
             _wait_until_it_answers(process, log, address)
-            yield
+            yield process
         finally:
             process.terminate()
             try:
@@ -262,15 +233,16 @@ def _wait_until_it_answers(process: subprocess.Popen[bytes], log: Path, address:
         time.sleep(0.2)
 
 
-def _wait(config: Path, sources: Sequence[Source], refused: set[str]) -> list[dict[str, Any]]:
+def _wait(config: Path, sources: Sequence[Source], process: subprocess.Popen[bytes]) -> list[dict[str, Any]]:
     """Wait until nothing is left to do for any study, and everything is delivered."""
-    taken = [source for source in sources if source.name not in refused]
-    wanted = sorted({source.study_instance_uid for source in taken})
+    wanted = sorted({source.study_instance_uid for source in sources})
     deadline = time.monotonic() + FINISH_SECONDS
     while True:
         studies = [describe_study(config, uid) for uid in wanted]
         if all(_is_finished(study) for study in studies):
             return studies
+        if process.poll() is not None:
+            raise DemoFailed(f"the node ended by itself; see {config.parent / 'node.log'}")
         if time.monotonic() > deadline:
             raise DemoFailed(
                 f"not finished after {FINISH_SECONDS:.0f} s; see: mcads-node studies -c {config}"

@@ -180,10 +180,10 @@ class _Run:
     def _keep(self, file: Path, analysis: Analysis) -> FileOutcome:
         header = read_dataset(analysis.header)
         study, instance = str(header.StudyInstanceUID), str(header.SOPInstanceUID)
-        first = self._files.setdefault(instance, file)
-        if first != file:
-            reason = f"has the same SOP Instance UID (0008,0018) as {first}"
+        if instance in self._files:
+            reason = f"has the same SOP Instance UID (0008,0018) as {self._files[instance]}"
             return FileOutcome(file=file, reason=reason)
+        self._files[instance] = file
         self.algorithm = analysis.algorithm
         self._studies.setdefault(study, []).append(analysis.record())
         self._write(study, analysis.objects)

@@ -130,14 +130,18 @@ class Database:
         # not left to the server's own settings: a lock that is never given back must not hang a receiver, and
         # a commit that returned must be on the disk
         options = f"-c lock_timeout={round(self._busy_seconds * 1000)} -c synchronous_commit=on"
-        return create_engine(
-            self.url.update_query_dict({"connect_timeout": "10", **self.url.query, "options": options}),
-            hide_parameters=True,
-            pool_pre_ping=True,
-            pool_size=8,
-            max_overflow=24,
-            pool_timeout=self._busy_seconds,
-        )
+        try:
+            return create_engine(
+                self.url.update_query_dict({"connect_timeout": "10", **self.url.query, "options": options}),
+                hide_parameters=True,
+                pool_pre_ping=True,
+                pool_size=8,
+                max_overflow=24,
+                pool_timeout=self._busy_seconds,
+            )
+        except ModuleNotFoundError as error:
+            what = "PostgreSQL needs its driver: pip install 'mcads-node[postgres]'"
+            raise _wrong(self.url.render_as_string(), what) from error
 
 
 def _url_of(url_or_path: str | Path) -> URL:

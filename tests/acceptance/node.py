@@ -135,6 +135,7 @@ def served(
     destination: Mapping[str, Any],
     rules: list[dict[str, Any]] | None = None,
     others: Mapping[str, Any] | None = None,
+    environment: Mapping[str, str] | None = None,
     **analysis: Any,
 ) -> Iterator[ServedNode]:
     """Run a node in `folder` that takes from MODALITY and sends to `destination` (ae_title, port) and others.
@@ -142,7 +143,7 @@ def served(
     It is called ``pacs`` in `rules`; `others` are further destinations by their names.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    node = ServedNode(folder=folder, port=free_port())
+    node = ServedNode(folder=folder, port=free_port(), environment=environment or {})
     write_yaml(
         node.config,
         {

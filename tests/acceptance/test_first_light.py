@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import socket
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -179,7 +180,13 @@ def test_a_worker_killed_in_mid_analysis_costs_nothing(node: ServedNode, pacs: P
 
 def test_the_node_killed_and_started_again_goes_on(tmp_path: Path, pacs: Peer) -> None:
     image = chest("power")
-    with served(tmp_path / "node", {"ae_title": pacs.ae_title, "port": pacs.port}) as node:
+    # as systemd listens to a unit of Type=notify
+    manager = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+    manager.bind(str(tmp_path / "notify"))
+    destination = {"ae_title": pacs.ae_title, "port": pacs.port}
+    environment = {"NOTIFY_SOCKET": str(tmp_path / "notify")}
+    with manager, served(tmp_path / "node", destination, environment=environment) as node:
+        assert manager.recv(1000) == f"READY=1\nSTATUS=listening on port {node.port}".encode()
         (worker,) = wait_for("one worker", lambda: node.workers() if len(node.workers()) == 1 else None)
         os.kill(worker, signal.SIGSTOP)
         send(node, tmp_path, image)
@@ -190,6 +197,8 @@ def test_the_node_killed_and_started_again_goes_on(tmp_path: Path, pacs: Peer) -
         study = node.finished(image.StudyInstanceUID)
         assert sorted(results_in(pacs, study)) == KINDS
         assert node.stop() == 0
+        assert manager.recv(1000).startswith(b"READY=1")
+        assert manager.recv(1000) == b"STOPPING=1"
 
 
 def test_a_destination_that_is_away_gets_everything_later(tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""What a browser shows of a study: ``look.mjs`` opens OHIF; its screenshots are compared with our pictures."""
+"""What a browser shows of a study: ``look.mjs`` opens OHIF; screenshots are compared with our pictures."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
-from skimage.transform import resize
+from PIL import Image
 
 from mcads_node.report.drawing import decode_png
 from tests.programs import require_program
@@ -120,11 +120,19 @@ def _shown(told: dict[str, object]) -> Shown:
 def likeness(shown: Shown, picture: NDArray[np.uint8]) -> float:
     """Correlate what a viewport shows with the picture that it should show: 1 for the same, 0 for another."""
     part = shown.part_of(picture.shape[0], picture.shape[1])
-    small = [resize(each, (_SIDE, _SIDE, 3), anti_aliasing=True).ravel() for each in (part, picture / 255)]
+    small = [_small(part), _small(picture / 255)]
     if min(np.std(each) for each in small) < 0.01:
         # a plain surface is like nothing
         return 0.0
-    return float(np.corrcoef(*small)[0, 1])
+    one, other = ((each - each.mean()) / each.std() for each in small)
+    return float(np.mean(one * other))
+
+
+def _small(picture: Picture) -> Picture:
+    """Average a picture down to `_SIDE` pixels a side, whatever its shape; flat."""
+    image = Image.fromarray(np.round(picture * 255).astype(np.uint8))
+    small = np.asarray(image.resize((_SIDE, _SIDE), Image.Resampling.BOX), np.float64)
+    return small.ravel() / 255
 
 
 def amount_of(colour: str, picture: Picture) -> float:

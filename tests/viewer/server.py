@@ -9,7 +9,6 @@ from contextlib import contextmanager
 from functools import partial
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from typing import ClassVar
 
 HERE = Path(__file__).parent
 #: the prebuilt viewer
@@ -21,12 +20,6 @@ _ANSWERED = ("Content-Type", "Content-Location", "Location")
 
 
 class _Handler(SimpleHTTPRequestHandler):
-    extensions_map: ClassVar[dict[str, str]] = {
-        **SimpleHTTPRequestHandler.extensions_map,
-        ".wasm": "application/wasm",
-        ".js": "text/javascript",
-    }
-
     def __init__(self, *arguments: object, orthanc_port: int) -> None:
         self._orthanc_port = orthanc_port
         super().__init__(*arguments, directory=str(DIST))  # type: ignore[arg-type]

@@ -1,0 +1,140 @@
+"""A worker that hangs, dies or meets a defect costs its own work one attempt, and nothing else."""
+
+from __future__ import annotations
+
+import os
+import signal
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from multiprocessing import active_children
+from pathlib import Path
+
+import pytest
+
+from mcads_node import phantom
+from mcads_node.compute import Compute, WorkerLost
+from mcads_node.config import Rule
+from mcads_node.errors import InstanceUnreadable, ModelUnusable
+from mcads_node.instance import Declined, Requestor
+from mcads_node.profile import DEFAULT
+from mcads_node.result import ReportContext
+from mcads_node.shipped import shipped_folder
+from mcads_node.task import Analysis, AnalysisRequest, ReportRequest, WorkerSettings
+
+#: long enough for a worker to load its model on a busy machine
+TIMEOUT = 30.0
+NOW = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
+RULE = Rule.model_validate({"name": "all", "when": {}, "analyse": {}, "send_to": ["pacs"]})
+
+
+PROFILES = {"pacs": DEFAULT}
+
+
+def settings(folder: Path, model: str = "untrained-densenet121") -> WorkerSettings:
+    return WorkerSettings(
+        models_dir=shipped_folder("models"),
+        weights_dir=folder / "weights",
+        model=model,
+        memory_limit_mib=4096,
+    )
+
+
+def request(data: bytes | None = None) -> AnalysisRequest:
+    # larger than a pipe holds: a worker that does not read blocks the sender
+    data = data or phantom.save(phantom.radiograph(rows=512, columns=400))
+    sender = Requestor(ae_title="MODALITY", address="127.0.0.1", called_ae_title="MCADS")
+    context = ReportContext(series_started=NOW, created=NOW)
+    return AnalysisRequest(
+        data=data, requestor=sender, rules=(RULE,), profiles={"pacs": DEFAULT}, context=context
+    )
+
+
+@pytest.fixture(scope="module")
+def compute(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Compute]:
+    pool = Compute(settings(tmp_path_factory.mktemp("compute")), workers=2, timeout_seconds=TIMEOUT)
+    pool.start()
+    yield pool
+    pool.stop(grace_seconds=5)
+    assert active_children() == []
+
+
+def workers() -> list[int]:
+    return sorted(child.pid for child in active_children() if child.pid is not None)
+
+
+def test_work_is_done_and_comes_back_whole(compute: Compute) -> None:
+    analysis = compute.analyse(request()).result(TIMEOUT)
+    assert isinstance(analysis, Analysis)
+    assert len(analysis.findings) == 18
+    report = ReportRequest(
+        readings=(analysis.record(),),
+        algorithm=analysis.algorithm,
+        renditions=DEFAULT.renditions,
+        context=ReportContext(series_started=NOW, created=NOW),
+    )
+    assert [result.kind for result in compute.compose(report).result(TIMEOUT).objects] == ["sr", "summary"]
+
+
+def test_what_the_work_raises_comes_back_as_itself(compute: Compute) -> None:
+    with pytest.raises(InstanceUnreadable, match="not DICOM"):
+        compute.analyse(request(b"hello")).result(TIMEOUT)
+
+
+def test_what_it_declines_comes_back(compute: Compute) -> None:
+    dataset = phantom.radiograph(rows=64, columns=64)
+    dataset.BodyPartExamined = "KNEE"
+    outcome = compute.analyse(request(phantom.save(dataset))).result(TIMEOUT)
+    assert outcome == Declined(reason="BodyPartExamined says KNEE; the model reads the chest")
+
+
+def test_a_killed_worker_costs_its_own_work_and_is_replaced(compute: Compute) -> None:
+    for pid in workers():
+        os.kill(pid, signal.SIGSTOP)
+    stopped = workers()
+    lost = [compute.analyse(request()) for _ in stopped]
+    for pid in stopped:
+        os.kill(pid, signal.SIGKILL)
+    for future in lost:
+        with pytest.raises(WorkerLost, match="its worker died"):
+            future.result(TIMEOUT)
+    assert isinstance(compute.analyse(request()).result(TIMEOUT), Analysis)
+
+
+def test_a_worker_killed_while_idle_costs_nothing(compute: Compute) -> None:
+    assert all(isinstance(compute.analyse(request()).result(TIMEOUT), Analysis) for _ in range(2))
+    for pid in workers():
+        os.kill(pid, signal.SIGKILL)
+        os.waitid(os.P_PID, pid, os.WEXITED | os.WNOWAIT)
+    assert isinstance(compute.analyse(request()).result(TIMEOUT), Analysis)
+
+
+def test_a_worker_that_hangs_is_ended_and_the_other_works_on(compute: Compute) -> None:
+    # both have loaded
+    for future in [compute.analyse(request()) for _ in range(4)]:
+        future.result(TIMEOUT)
+    hung = workers()[0]
+    os.kill(hung, signal.SIGSTOP)
+    futures = [compute.analyse(request()) for _ in range(3)]
+    outcomes = [future.exception(2 * TIMEOUT) for future in futures]
+    assert sorted(str(outcome) for outcome in outcomes) == [
+        "None",
+        "None",
+        "it took longer than analysis.timeout_seconds, and its worker was ended",
+    ]
+    assert hung not in workers()
+
+
+def test_a_model_that_cannot_be_loaded_stops_the_start(tmp_path: Path) -> None:
+    pool = Compute(settings(tmp_path, "densenet121-res224-all"), workers=1, timeout_seconds=TIMEOUT)
+    try:
+        with pytest.raises(ModelUnusable, match="models fetch densenet121-res224-all"):
+            pool.start()
+    finally:
+        pool.stop(grace_seconds=0)
+
+
+def test_work_that_was_not_begun_is_cancelled_at_the_end(tmp_path: Path) -> None:
+    pool = Compute(settings(tmp_path), workers=1, timeout_seconds=TIMEOUT)
+    waiting = pool.analyse(request())
+    pool.stop(grace_seconds=0)
+    assert waiting.cancelled()
