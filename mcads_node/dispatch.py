@@ -225,7 +225,7 @@ class Dispatcher:
     def _finish(self, item: Workitem, future: Future[Any]) -> None:
         lease = item.transaction_uid
         if lease not in self._held:
-            self._discard(lease)
+            self._written.pop(lease, None)
             return  # given back at shutdown, or the lease was lost
         try:
             self._commit(item, future)
@@ -237,7 +237,9 @@ class Dispatcher:
             # not even the failure could be recorded: the lease runs out, and is counted then
             log.error("work.unrecorded", workitem=item.number, reason=str(error))
         self._held.pop(lease, None)
-        self._discard(lease)
+        # Files that came to be no record's are left to Tender, which asks the record first: a commit may have
+        # succeeded although its answer was lost.
+        self._written.pop(lease, None)
 
     def _commit(self, item: Workitem, future: Future[Any]) -> None:
         failure = future.exception()
@@ -252,10 +254,7 @@ class Dispatcher:
         except PermanentError as error:
             self._record_failure(item, error)
             return
-        if completed:
-            # now they are the record's
-            self._written.pop(item.transaction_uid, None)
-        else:
+        if not completed:
             self._lost(item)
 
     def _record_failure(self, item: Workitem, failure: BaseException) -> None:
@@ -327,11 +326,6 @@ class Dispatcher:
         for content in contents[len(written) :]:
             written.append(self._results.write(content))
         return written
-
-    def _discard(self, lease: str) -> None:
-        """Delete files that came to be no record's."""
-        for file in self._written.pop(lease, ()):
-            self._results.delete(file.path)
 
     def _lost(self, item: Workitem) -> None:
         log.warning("work.lease_lost", workitem=item.number, study=item.study_instance_uid)
