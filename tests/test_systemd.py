@@ -7,8 +7,9 @@ import re
 import subprocess
 from pathlib import Path
 
-from mcads_node import cli, service
+from mcads_node import cli
 from mcads_node.deliver.deliverer import Deliverer
+from mcads_node.service import node
 from tests.documents import OPERATIONS, ROOT
 from tests.programs import require_program
 
@@ -66,7 +67,7 @@ def test_it_starts_what_is_installed() -> None:
 def test_it_waits_as_long_as_the_node_may_take_to_stop() -> None:
     longest_delivery = Deliverer.stop.__defaults__
     assert longest_delivery is not None
-    needed = service.RECEIVE_GRACE_SECONDS + service.WORK_GRACE_SECONDS + longest_delivery[0]
+    needed = node.RECEIVE_GRACE_SECONDS + node.WORK_GRACE_SECONDS + longest_delivery[0]
     assert float(unit()["Service"]["TimeoutStopSec"]) > needed
 
 
@@ -87,5 +88,5 @@ def test_the_documentation_tells_its_times() -> None:
     section = unit()["Service"]
     assert f"(up to {section['TimeoutStartSec']} seconds)" in text
     assert f"restarts the node {section['RestartSec']} seconds after a failure" in text
-    assert f"for up to {service.RECEIVE_GRACE_SECONDS:.0f} seconds" in text
-    assert f"for up to {service.WORK_GRACE_SECONDS:.0f} seconds" in text
+    assert f"for up to {node.RECEIVE_GRACE_SECONDS:.0f} seconds" in text
+    assert f"for up to {node.WORK_GRACE_SECONDS:.0f} seconds" in text

@@ -1,0 +1,76 @@
+"""``node.yaml`` as a whole, and its sections that are too small for a module of their own."""
+
+from __future__ import annotations
+
+import ipaddress
+from pathlib import Path
+from typing import Annotated, Literal
+
+from pydantic import Field, field_validator
+
+from mcads_node.config.destinations import DestinationSection
+from mcads_node.config.vocabulary import AETitle, Name, Port, Section
+
+
+class NodeSection(Section):
+    """Who the node is on the network, and where its state lives."""
+
+    ae_title: AETitle = "MCADS"
+    host: str = "0.0.0.0"  # noqa: S104 - a node is there to be reached; who may send is the requestors' list
+    port: Port = 11112
+    data_dir: Path = Path("/var/lib/mcads-node")
+    database: str | None = None
+    max_associations: Annotated[int, Field(ge=1, le=1000)] = 25
+
+    @field_validator("database")
+    @classmethod
+    def _known_database(cls, value: str | None) -> str | None:
+        if value is not None and not value.startswith("postgresql+psycopg://"):
+            raise ValueError("expected null (SQLite in data_dir) or postgresql+psycopg://…")
+        return value
+
+
+class RequestorSection(Section):
+    """A peer that may send: calling AE title and source address, both must fit."""
+
+    ae_title: AETitle
+    address: str
+
+    @field_validator("address")
+    @classmethod
+    def _network(cls, value: str) -> str:
+        try:
+            ipaddress.ip_network(value, strict=False)
+        except ValueError:
+            raise ValueError(
+                f"expected an IP address or network such as 10.20.0.0/16; found {value!r}"
+            ) from None
+        return value
+
+
+class ReportSection(Section):
+    """What all reports have in common."""
+
+    language: Literal["en", "lt"] = "en"
+
+
+class AnalysisSection(Section):
+    """Which model reads, and with how much of the machine."""
+
+    model: Name = "densenet121-res224-all"
+    workers: Literal["auto"] | Annotated[int, Field(ge=1, le=64)] = "auto"
+    timeout_seconds: Annotated[float, Field(gt=0, le=3600)] = 120.0
+    memory_limit_mib: Annotated[int, Field(ge=1024)] = 4096
+    max_attempts: Annotated[int, Field(ge=1, le=20)] = 3
+    allow_demonstration_models: bool = False
+
+
+class NodeConfig(Section):
+    """The whole of ``node.yaml``."""
+
+    node: NodeSection = NodeSection()
+    requestors: tuple[RequestorSection, ...] = ()
+    destinations: dict[Name, DestinationSection] = Field(default_factory=dict)
+    analysis: AnalysisSection = AnalysisSection()
+    report: ReportSection = ReportSection()
+    routes: Path = Path("routes.yaml")

@@ -1,0 +1,132 @@
+"""``routes.yaml``: the rules, of which the first that matches is used."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Annotated, Any, Literal
+
+from pydantic import Field, ValidationInfo, field_validator, model_validator
+from pydicom.datadict import tag_for_keyword
+
+from mcads_node.config.vocabulary import Fraction, Name, Section, all_known
+
+#: what a rule may ask for besides DICOM keywords
+FACTS_OF_THE_ASSOCIATION = ("Requestor", "CalledAETitle")
+
+
+class Condition(Section):
+    """What a rule asks of one attribute; every part that is given must hold.
+
+    Written short as a value or a list (one of them), or as ``{not: …, min: …, max: …}``.
+    """
+
+    one_of: tuple[str, ...] | None = None
+    none_of: tuple[str, ...] | None = None
+    minimum: float | None = None
+    maximum: float | None = None
+
+    @model_validator(mode="before")
+    @classmethod
+    def _long_form(cls, written: Any) -> Any:
+        if not isinstance(written, dict):
+            return {"one_of": _words(written)}
+        unknown = [key for key in written if key not in {"not", "min", "max"}]
+        if unknown or not written:
+            names = ", ".join(repr(key) for key in unknown) or "nothing"
+            raise ValueError(f"expected a value, a list of values, or not / min / max; found {names}")
+        long = {"none_of": _words(written["not"])} if "not" in written else {}
+        return long | {
+            full: _number(written[short])
+            for short, full in (("min", "minimum"), ("max", "maximum"))
+            if short in written
+        }
+
+
+def _words(written: Any) -> tuple[str, ...]:
+    values = written if isinstance(written, list) else [written]
+    if not values or any(isinstance(value, dict | list) or value is None for value in values):
+        raise ValueError('expected a value or a list of values ("" stands for an absent one)')
+    # a number stands for itself as it was written: 0123 and 1.10 are names of stations and versions
+    return tuple(getattr(value, "text", str(value)) for value in values)
+
+
+def _number(written: Any) -> float:
+    if isinstance(written, bool) or not isinstance(written, int | float):
+        raise ValueError(f"min and max take a number; found {written!r}")
+    return float(written)
+
+
+class AnalyseSection(Section):
+    """How the images of a route are analysed."""
+
+    explain: tuple[Literal["grad-cam"], ...] = ("grad-cam",)
+    explain_top_finding: bool = False
+    thresholds: dict[str, Fraction] = Field(default_factory=dict)
+
+    @field_validator("thresholds")
+    @classmethod
+    def _known_labels(cls, value: dict[str, float], info: ValidationInfo) -> dict[str, float]:
+        known: Iterable[str] | None = (info.context or {}).get("labels")
+        if known is not None:
+            all_known(value, known, "a finding of the model")
+        return value
+
+
+class CompleteWhen(Section):
+    """When a study is taken to be complete."""
+
+    quiet_seconds: Annotated[float, Field(ge=0, le=86400)] = 10.0
+
+
+class Rule(Section):
+    """One rule of ``routes.yaml``: what it matches, and what is done then."""
+
+    name: Annotated[str, Field(min_length=1)]
+    when: dict[str, Condition]
+    analyse: AnalyseSection | None = None
+    decline: str | None = None
+    complete_when: CompleteWhen = CompleteWhen()
+    send_to: tuple[Name, ...] = ()
+
+    @field_validator("when")
+    @classmethod
+    def _known_keywords(cls, value: dict[str, Condition]) -> dict[str, Condition]:
+        for keyword in value:
+            if keyword not in FACTS_OF_THE_ASSOCIATION and tag_for_keyword(keyword) is None:
+                raise ValueError(
+                    f"{keyword!r} is neither a DICOM keyword nor one of {FACTS_OF_THE_ASSOCIATION}"
+                )
+        return value
+
+    @field_validator("send_to")
+    @classmethod
+    def _known_destinations(cls, value: tuple[str, ...], info: ValidationInfo) -> tuple[str, ...]:
+        known: Iterable[str] | None = (info.context or {}).get("destinations")
+        if known is not None:
+            all_known(value, known, "one of the destinations in node.yaml")
+        return value
+
+    @model_validator(mode="after")
+    def _does_one_thing(self) -> Rule:
+        if (self.analyse is None) == (self.decline is None):
+            raise ValueError(f"rule {self.name!r} needs either analyse or decline, and not both")
+        if self.analyse is not None and not self.send_to:
+            raise ValueError(f"rule {self.name!r} analyses, so send_to must name a destination")
+        return self
+
+
+class RoutesConfig(Section):
+    """The whole of ``routes.yaml``: the first rule that matches is used."""
+
+    routes: tuple[Rule, ...]
+
+    @field_validator("routes")
+    @classmethod
+    def _distinct_names(cls, value: tuple[Rule, ...]) -> tuple[Rule, ...]:
+        if not value:
+            raise ValueError("expected at least one rule; without one nothing would ever be analysed")
+        names = [rule.name for rule in value]
+        twice = sorted({name for name in names if names.count(name) > 1})
+        if twice:
+            raise ValueError(f"rules need different names; more than once: {', '.join(twice)}")
+        return value

@@ -1,0 +1,10 @@
+"""Tending: what was deleted, alerts, backups."""
+
+from __future__ import annotations
+
+revision = "0005"
+down_revision = "0004"
+
+
+def upgrade() -> None:
+    pass
