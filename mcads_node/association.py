@@ -24,7 +24,8 @@ logging.getLogger("pynetdicom").setLevel(logging.WARNING)
 # A file is sent as the bytes it holds, neither decoded nor encoded anew.
 _config.STORE_SEND_CHUNKED_DATASET = True
 
-#: bytes of one P-DATA-TF PDU that we are ready to take; 128 KiB carries a 10 MB image in 80 of them
+#: bytes of one P-DATA-TF PDU that we are ready to take, where nothing else is configured; 128 KiB carries a
+#: 10 MB image in 80 of them
 MAX_PDU = 131_072
 
 
@@ -42,11 +43,11 @@ class Timeouts:
     network: float = 60.0
 
 
-def configure(entity: ApplicationEntity, timeouts: Timeouts) -> None:
+def configure(entity: ApplicationEntity, timeouts: Timeouts, max_pdu: int = MAX_PDU) -> None:
     """Give a pynetdicom AE our versions, limits and timeouts."""
     entity.implementation_class_uid = IMPLEMENTATION_CLASS_UID
     entity.implementation_version_name = IMPLEMENTATION_VERSION_NAME
-    entity.maximum_pdu_size = MAX_PDU
+    entity.maximum_pdu_size = max_pdu
     entity.connection_timeout = timeouts.connect
     entity.acse_timeout = timeouts.acse
     entity.dimse_timeout = timeouts.dimse

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import sys
+from datetime import datetime
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any
@@ -62,19 +63,33 @@ def _version(
         raise typer.Exit
 
 
+class RoleName(StrEnum):
+    """A part of the node."""
+
+    RECEIVE = "receive"
+    ANALYSE = "analyse"
+    DELIVER = "deliver"
+    TEND = "tend"
+
+
 @app.command()
 def serve(
     config: ConfigOption = DEFAULT_CONFIG,
+    role: Annotated[
+        list[RoleName] | None,
+        typer.Option(help="Run this part only; may be given several times. Without it: the whole node."),
+    ] = None,
     verbose: Annotated[bool, typer.Option("--verbose", "-v", help="Log more.")] = False,
 ) -> None:
     """Run the node until it is told to stop (SIGTERM or Ctrl-C; SIGHUP reads the routes again).
 
     Example: mcads-node serve --config /etc/mcads-node/node.yaml
     """
+    from mcads_node.service import ALL_ROLES, Role
     from mcads_node.service import serve as run
 
     configure_logs(verbose=verbose)
-    run(config)
+    run(config, frozenset(map(Role, role)) if role else ALL_ROLES)
 
 
 @app.command()
@@ -135,16 +150,23 @@ def analyse(
 
 
 @app.command()
-def check(config: ConfigOption = DEFAULT_CONFIG, as_json: JsonOption = False) -> None:
+def check(
+    config: ConfigOption = DEFAULT_CONFIG,
+    live: Annotated[
+        bool, typer.Option("--live", help="Ask the node that runs: is it well, and is anything stuck?")
+    ] = False,
+    as_json: JsonOption = False,
+) -> None:
     """Check configuration, model, database, disk, and every destination (C-ECHO); exits with 1 if one fails.
 
-    Example: mcads-node check
+    Example: mcads-node check --live
     """
+    from mcads_node.verbs.live import run_live_checks
     from mcads_node.verbs.readiness import run_checks
     from mcads_node.verbs.tables import show_checks
 
     configure_logs()
-    results = run_checks(config)
+    results = run_live_checks(config) if live else run_checks(config)
     if as_json:
         _print_json([vars(result) for result in results])
     else:
@@ -193,19 +215,24 @@ def studies(
 def refused(
     config: ConfigOption = DEFAULT_CONFIG,
     limit: Annotated[int, typer.Option(min=1, help="How many, newest first.")] = 50,
+    associations: Annotated[
+        bool, typer.Option("--associations", help="List peers that were refused an association instead.")
+    ] = False,
     as_json: JsonOption = False,
 ) -> None:
     """List objects that were kept, but could not be taken for what their senders said, with the reasons.
 
     Example: mcads-node refused --limit 10
     """
-    from mcads_node.verbs.overview import list_refused
-    from mcads_node.verbs.tables import show_refused
+    from mcads_node.verbs.overview import list_refused, list_turned_away
+    from mcads_node.verbs.tables import show_refused, show_turned_away
 
     configure_logs()
-    found = list_refused(config, limit)
+    found = list_turned_away(config, limit) if associations else list_refused(config, limit)
     if as_json:
         _print_json(found)
+    elif associations:
+        show_turned_away(out, found)
     else:
         show_refused(out, found)
 
@@ -232,20 +259,166 @@ def show(
 
 
 @app.command()
-def retry(
-    study: Annotated[str, typer.Argument(help="Study Instance UID, or the node's number of the study.")],
+def events(
     config: ConfigOption = DEFAULT_CONFIG,
+    study: Annotated[
+        str | None, typer.Option(help="Of this study only: Study Instance UID, or the node's number of it.")
+    ] = None,
+    since: Annotated[
+        datetime | None, typer.Option(help="The first ones since then; without it, the last ones.")
+    ] = None,
+    limit: Annotated[int, typer.Option(min=1, help="How many.")] = 100,
+    as_json: JsonOption = False,
 ) -> None:
-    """Try again what of a study was quarantined or refused.
+    """Print the record of events, which cannot be changed: who did what, to what, when and why.
+
+    Example: mcads-node events --since 2026-01-31
+    """
+    from mcads_node.verbs.chronicle import list_events
+    from mcads_node.verbs.tables import show_events
+
+    configure_logs()
+    found = list_events(config, study, since, limit)
+    if as_json:
+        _print_json(found)
+    else:
+        show_events(out, found)
+
+
+@app.command()
+def quarantined(
+    config: ConfigOption = DEFAULT_CONFIG,
+    limit: Annotated[int, typer.Option(min=1, help="How many, newest first.")] = 50,
+    as_json: JsonOption = False,
+) -> None:
+    """List images that could not be analysed and reports that could not be made, of all studies.
+
+    Example: mcads-node quarantined --limit 10
+    """
+    from mcads_node.verbs.quarantined import list_quarantined, show_quarantined
+
+    configure_logs()
+    found = list_quarantined(config, limit)
+    if as_json:
+        _print_json(found)
+    else:
+        show_quarantined(out, found)
+
+
+@app.command()
+def undelivered(
+    config: ConfigOption = DEFAULT_CONFIG,
+    destination: Annotated[str | None, typer.Option(help="Of this destination only.")] = None,
+    limit: Annotated[int, typer.Option(min=1, help="How many, newest first.")] = 100,
+    as_json: JsonOption = False,
+) -> None:
+    """List results that did not get to a destination and are not tried any more, with the reasons.
+
+    Example: mcads-node undelivered --destination pacs
+    """
+    from mcads_node.verbs.undelivered import list_undelivered, show_undelivered
+
+    configure_logs()
+    found = list_undelivered(config, destination, limit)
+    if as_json:
+        _print_json(found)
+    else:
+        show_undelivered(out, found)
+
+
+@app.command()
+def destinations(config: ConfigOption = DEFAULT_CONFIG, as_json: JsonOption = False) -> None:
+    """Show how it stands with each destination: reachable or not, what waits for it, what it did not get.
+
+    Example: mcads-node destinations
+    """
+    from mcads_node.verbs.undelivered import list_destinations, show_destinations
+
+    configure_logs()
+    found = list_destinations(config)
+    if as_json:
+        _print_json(found)
+    else:
+        show_destinations(out, found)
+
+
+@app.command()
+def retry(
+    study: Annotated[
+        str | None, typer.Argument(help="Study Instance UID, or the node's number of the study.")
+    ] = None,
+    config: ConfigOption = DEFAULT_CONFIG,
+    destination: Annotated[
+        str | None, typer.Option(help="Instead of a study: everything that this destination did not get.")
+    ] = None,
+) -> None:
+    """Try again what of a study was quarantined or refused, or all that a destination did not get.
 
     Example: mcads-node retry 17
     """
     from mcads_node.verbs.overview import retry_study
+    from mcads_node.verbs.undelivered import retry_destination
+
+    if (study is None) == (destination is None):
+        raise typer.BadParameter("expected a study, or --destination")
+    configure_logs()
+    if destination is not None:
+        out.print(f"scheduled again: {retry_destination(config, destination)} deliveries", highlight=False)
+    if study is not None:
+        retried = retry_study(config, study)
+        text = f"scheduled again: {retried.workitems} piece(s) of work, {retried.deliveries} deliveries"
+        out.print(text, highlight=False)
+
+
+@app.command()
+def backup(
+    to: Annotated[
+        Path | None,
+        typer.Option(help="Folder that the backup is put in; none: backup.directory of the configuration."),
+    ] = None,
+    config: ConfigOption = DEFAULT_CONFIG,
+    as_json: JsonOption = False,
+) -> None:
+    """Copy the node's state, database and files, into a new folder; the node may be running.
+
+    Example: mcads-node backup --to /mnt/backups
+    """
+    from mcads_node.verbs.keeping import back_up
+    from mcads_node.verbs.tables import steps_progress
 
     configure_logs()
-    retried = retry_study(config, study)
-    text = f"scheduled again: {retried.workitems} piece(s) of work, {retried.deliveries} deliveries"
-    out.print(text, highlight=False)
+    with steps_progress(err) as progress:
+        made = back_up(config, to, progress)
+    if as_json:
+        _print_json(vars(made))
+    else:
+        text = f"{made.folder}: database and {made.files} files, {made.size} bytes, {made.copied} copied"
+        out.print(text, highlight=False, soft_wrap=True)
+    if made.missing:
+        err.print(f"{len(made.missing)} files are missing (see the log)", style="red", highlight=False)
+        raise typer.Exit(65)
+
+
+@app.command()
+def restore(
+    backup: Annotated[Path, typer.Argument(help="Folder of one backup.")],
+    config: ConfigOption = DEFAULT_CONFIG,
+) -> None:
+    """Put a backup in place where a node has no state yet; what waited for delivery is delivered by `serve`.
+
+    Example: mcads-node restore /mnt/backups/backup-20260131T030000000Z
+    """
+    from mcads_node.verbs.keeping import put_back
+    from mcads_node.verbs.tables import steps_progress
+
+    configure_logs()
+    with steps_progress(err) as progress:
+        done = put_back(config, backup, progress)
+    waiting = ", ".join(f"{count} to {name}" for name, count in sorted(done.pending.items())) or "none"
+    text = f"restored as of {done.made_at}: {done.files} files; deliveries that wait: {waiting}"
+    out.print(text, highlight=False, soft_wrap=True)
+    for path in done.missing:
+        err.print(f"was missing when the backup was made: {path}", style="red", highlight=False)
 
 
 class Title(StrEnum):

@@ -16,11 +16,13 @@ import signal
 import threading
 import time
 from concurrent.futures import Future
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 from multiprocessing.connection import Connection
 from multiprocessing.context import SpawnProcess
 from typing import Any
 
+from mcads_node import metrics
 from mcads_node.errors import ModelUnusable, NodeError, TransientError
 from mcads_node.instance import Declined
 from mcads_node.task import Analysis, AnalysisRequest, Composed, ReportRequest, WorkerSettings
@@ -80,6 +82,11 @@ class Compute:
         """Submit one study's report; the future ends as that of :meth:`analyse`."""
         return self._submit(_Task(entry="compose", arguments=(request,)))
 
+    @property
+    def alive(self) -> int:
+        """How many workers live, and have loaded the model."""
+        return sum(slot.is_ready() for slot in self._slots)
+
     def _submit(self, task: _Task) -> Future[Any]:
         self._tasks.put(task)
         return task.future
@@ -123,6 +130,10 @@ class _Slot(threading.Thread):
                 self._perform(task)
         self.end()
 
+    def is_ready(self) -> bool:
+        worker = self._worker
+        return self.ready.done() and worker is not None and worker.is_alive()
+
     def end(self) -> None:
         worker = self._worker
         if worker is not None:
@@ -132,9 +143,16 @@ class _Slot(threading.Thread):
         try:
             # one that died while it had nothing to do is no fault of the next work
             if self._worker is None or not self._worker.is_alive():
+                self._drop()
                 self._worker = _Worker(self._settings)
+        except OSError as error:
+            # too many processes or files, or no memory: that says nothing about the work, which was not begun
+            task.future.set_exception(TransientError(f"no worker could be started: {error.strerror}"))
+            return
+        try:
             task.future.set_result(self._worker.perform(task, self._timeout))
         except WorkerLost as error:
+            metrics.worker_ended("timeout" if self._worker is not None and self._worker.overdue else "crash")
             self._drop()
             task.future.set_exception(error)
         except ModelUnusable as error:
@@ -159,12 +177,16 @@ class _Worker:
     def __init__(self, settings: WorkerSettings) -> None:
         context = multiprocessing.get_context("spawn")
         self._pipe, theirs = context.Pipe()
-        self._process: SpawnProcess = context.Process(target=_in_worker, args=(theirs, settings), daemon=True)
-        self._process.start()
-        # the last open end of theirs is now the worker's: when it dies, we read the end of the pipe
-        theirs.close()
+        # the last open end of theirs is then the worker's: when it dies, we read the end of the pipe
+        with ExitStack() as undo, theirs:
+            undo.callback(self._pipe.close)
+            self._process: SpawnProcess = context.Process(
+                target=_in_worker, args=(theirs, settings), daemon=True
+            )
+            self._process.start()
+            undo.pop_all()
         self._lock = threading.Lock()
-        self._overdue = False
+        self.overdue = False
 
     def is_alive(self) -> bool:
         return self._process.is_alive()
@@ -189,7 +211,7 @@ class _Worker:
         finally:
             timer.cancel()
         with self._lock:
-            if self._overdue:
+            if self.overdue:
                 raise WorkerLost(self._manner_of_death())
         if kind == "done":
             return value
@@ -199,11 +221,11 @@ class _Worker:
 
     def _expire(self) -> None:
         with self._lock:
-            self._overdue = True
+            self.overdue = True
             self._process.kill()
 
     def _manner_of_death(self) -> str:
-        if self._overdue:
+        if self.overdue:
             return "it took longer than analysis.timeout_seconds, and its worker was ended"
         code = self._process.exitcode
         if code is None:

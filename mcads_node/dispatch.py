@@ -18,6 +18,7 @@ from typing import Any
 
 import structlog
 
+from mcads_node import metrics, pulse
 from mcads_node.compute import Compute, WorkerLost
 from mcads_node.config import Rule
 from mcads_node.errors import NodeError, PermanentError, TransientError
@@ -35,9 +36,18 @@ from mcads_node.workitems import (
     StoredResult,
     StudyForReport,
     Workitem,
+    WorkState,
 )
 
 log = structlog.stdlib.get_logger(__name__)
+
+#: a dispatcher that is silent for longer stands still; it may wait for the database for minutes
+_SILENCE_SECONDS = 900.0
+
+
+#: number of an item and Transaction UID: items that are claimed together share the latter, and one that is
+#: claimed again has another
+_Claim = tuple[int, str]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -84,10 +94,9 @@ class Dispatcher:
         self._poke_delivery = poke_delivery
         self._settings = settings
         self._rules: tuple[Rule, ...] = ()
-        #: by Transaction UID: an item that is claimed again has another
-        self._held: dict[str, Workitem] = {}
+        self._held: dict[_Claim, Workitem] = {}
         #: files written for an item and not on record yet
-        self._written: dict[str, list[StoredFile]] = {}
+        self._written: dict[_Claim, list[StoredFile]] = {}
         #: finished futures, and None for a poke
         self._inbox: queue.SimpleQueue[tuple[Workitem, Future[Any]] | None] = queue.SimpleQueue()
         self._stopping = threading.Event()
@@ -110,9 +119,13 @@ class Dispatcher:
         self._stopping.set()
         self.poke()
         self._thread.join(grace_seconds)
-        for lease, item in list(self._held.items()):
-            self._workitems.release(item, "the node is shutting down")
-            self._held.pop(lease, None)
+        for claim, item in list(self._held.items()):
+            try:
+                self._workitems.release(item, "the node is shutting down")
+            except NodeError as error:
+                # the others are tried all the same; this one's lease runs out
+                log.error("work.unrecorded", workitem=item.number, reason=str(error))
+            self._held.pop(claim, None)
 
     # --- the loop
 
@@ -120,6 +133,7 @@ class Dispatcher:
         renew_every = self._settings.lease.total_seconds() / 3
         renew_at = time.monotonic() + renew_every
         while not (self._stopping.is_set() and not self._held):
+            pulse.beat(within=_SILENCE_SECONDS)
             try:
                 if time.monotonic() >= renew_at:
                     self._renew()
@@ -131,11 +145,12 @@ class Dispatcher:
                 # the database is locked, full or away: leases guard what is held, so waiting is safe
                 log.error("dispatch.stalled", reason=str(error))
                 self._stopping.wait(self._settings.idle_seconds)
+        pulse.rest()
 
     def _renew(self) -> None:
         kept = self._workitems.renew(list(self._held.values()), self._settings.lease)
-        for lease in self._held.keys() - {item.transaction_uid for item in kept}:
-            self._lost(self._held.pop(lease))
+        for claim in self._held.keys() - {_claim(item) for item in kept}:
+            self._lost(self._held.pop(claim))
 
     def _claim(self) -> None:
         free = self._compute.workers - len(self._held)
@@ -143,7 +158,7 @@ class Dispatcher:
             return
         items = self._workitems.claim(self._settings.worker, self._settings.lease, limit=free)
         # all are held before the first is looked at: whatever befalls that one, the others are not forgotten
-        self._held.update({item.transaction_uid: item for item in items})
+        self._held.update({_claim(item): item for item in items})
         for item in items:
             self._submit(item)
 
@@ -223,9 +238,9 @@ class Dispatcher:
     # --- what a worker gave back
 
     def _finish(self, item: Workitem, future: Future[Any]) -> None:
-        lease = item.transaction_uid
-        if lease not in self._held:
-            self._written.pop(lease, None)
+        claim = _claim(item)
+        if claim not in self._held:
+            self._written.pop(claim, None)
             return  # given back at shutdown, or the lease was lost
         try:
             self._commit(item, future)
@@ -236,10 +251,10 @@ class Dispatcher:
         except NodeError as error:
             # not even the failure could be recorded: the lease runs out, and is counted then
             log.error("work.unrecorded", workitem=item.number, reason=str(error))
-        self._held.pop(lease, None)
+        self._held.pop(claim, None)
         # Files that came to be no record's are left to Tender, which asks the record first: a commit may have
         # succeeded although its answer was lost.
-        self._written.pop(lease, None)
+        self._written.pop(claim, None)
 
     def _commit(self, item: Workitem, future: Future[Any]) -> None:
         failure = future.exception()
@@ -271,12 +286,14 @@ class Dispatcher:
         log.warning(
             "work.failed", workitem=item.number, study=item.study_instance_uid, state=state, reason=reason
         )
+        metrics.work_failed(item.kind.value, failure, quarantined=state is WorkState.CANCELED)
 
     def _complete_analysis(self, item: Workitem, outcome: Analysis | Declined) -> bool:
         if isinstance(outcome, Declined):
             completed = self._workitems.complete_analysis(item, InstanceDeclined(reason=outcome.reason))
             if completed:
                 log.info("instance.declined", study=item.study_instance_uid, reason=outcome.reason)
+                metrics.declined()
             return completed
         thumbnail, *drawn = self._write(item, [outcome.thumbnail, *(each.data for each in outcome.objects)])
         completed = self._workitems.complete_analysis(
@@ -297,6 +314,8 @@ class Dispatcher:
         )
         if completed:
             log.info("instance.analysed", study=item.study_instance_uid, rule=outcome.route.rule)
+            if item.instance is not None:
+                metrics.analysed(_seconds_since(item.instance.received_at))
         return completed
 
     def _complete_report(self, item: Workitem, report: Composed) -> bool:
@@ -310,6 +329,8 @@ class Dispatcher:
         )
         if completed:
             log.info("study.reported", study=item.study_instance_uid, revision=study.revision)
+            # a later revision is as old as the image that called for it, and that may have come days later
+            metrics.reported(_seconds_since(study.first_received_at) if study.revision == 1 else None)
             self._poke_delivery()
         return completed
 
@@ -322,13 +343,17 @@ class Dispatcher:
 
     def _write(self, item: Workitem, contents: Sequence[bytes]) -> list[StoredFile]:
         """Write files once, however often their record has to be tried."""
-        written = self._written.setdefault(item.transaction_uid, [])
+        written = self._written.setdefault(_claim(item), [])
         for content in contents[len(written) :]:
             written.append(self._results.write(content))
         return written
 
     def _lost(self, item: Workitem) -> None:
         log.warning("work.lease_lost", workitem=item.number, study=item.study_instance_uid)
+
+
+def _claim(item: Workitem) -> _Claim:
+    return item.number, item.transaction_uid
 
 
 def _read_by_one_algorithm(study: StudyForReport) -> tuple[tuple[AnalysedImage, ...], tuple[str, ...]]:
@@ -341,3 +366,7 @@ def _read_by_one_algorithm(study: StudyForReport) -> tuple[tuple[AnalysedImage, 
     return kept, (
         f"{left} image(s) were read by another version of the model: see the report before this one",
     )
+
+
+def _seconds_since(moment: datetime) -> float:
+    return (datetime.now(UTC) - moment).total_seconds()

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import socket
+
+_PATIENCE_SECONDS = 2.0
 
 
 def notify(state: str) -> None:
@@ -19,5 +22,11 @@ def notify(state: str) -> None:
         return
     # a name that starts with @ lies in Linux's abstract namespace, which begins with a zero byte
     path = "\0" + address[1:] if address.startswith("@") else address
-    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC) as sender:
+    # a manager that does not take it now is no reason for the node to stop
+    with (
+        contextlib.suppress(OSError),
+        socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC) as sender,
+    ):
+        # one that takes nothing more would hold the node, and keep it from stopping
+        sender.settimeout(_PATIENCE_SECONDS)
         sender.sendto(state.encode(), path)

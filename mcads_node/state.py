@@ -38,8 +38,15 @@ def open_state(config: NodeConfig) -> State:
     spool = Spool(node.data_dir / "spool")
     results = Spool(node.data_dir / "results")
     policy = WorkPolicy(retry=RetryPolicy(max_attempts=attempts, max_age=None), max_deaths=attempts)
-    workitems = open_store(node.database or node.data_dir / "node.db", policy=policy)
+    workitems = open_store(
+        database_of(config), policy=policy, busy_seconds=node.database_busy_seconds
+    )
     return State(workitems=workitems, spool=spool, results=results)
+
+
+def database_of(config: NodeConfig) -> str | Path:
+    """Where the database is: a server's URL, or SQLite's file in the data folder."""
+    return config.node.database or config.node.data_dir / "node.db"
 
 
 def weights_dir(data_dir: Path) -> Path:

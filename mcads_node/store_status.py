@@ -6,6 +6,8 @@ from dataclasses import dataclass
 
 from mcads_node.backoff import ErrorKind
 
+_SOP_CLASS_NOT_SUPPORTED = 0x0122
+
 #: C-STORE statuses (PS3.4 table B.2-1, PS3.7 annex C): first, last, what they say of another attempt, words
 _STATUSES: tuple[tuple[int, int, ErrorKind | None, str], ...] = (
     (0x0000, 0x0000, None, "success"),
@@ -37,6 +39,11 @@ class Answer:
     reason: str | None
     #: the peer did not accept the object's SOP class in its transfer syntax: the object was not sent
     not_negotiated: bool = False
+
+    @property
+    def class_refused(self) -> bool:
+        """Whether it is the object's SOP class that the peer does not take; not all say so at negotiation."""
+        return self.not_negotiated or self.status == _SOP_CLASS_NOT_SUPPORTED
 
     @property
     def for_logs(self) -> str:

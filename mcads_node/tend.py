@@ -1,20 +1,50 @@
-"""Tend: what the node does by the clock, on APScheduler."""
+"""Tend: what the node does by the clock, on APScheduler.
+
+A job that fails says so and runs again at its next time; it stops no other. A job never overlaps itself: one
+that is still running when it is due again is passed over, once and without a word.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from datetime import UTC, datetime, timedelta
+import logging
+import threading
+import traceback
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime, time, timedelta
+from time import monotonic
 
 import structlog
+from apscheduler.events import EVENT_JOB_ERROR, JobExecutionEvent
 from apscheduler.schedulers.background import BackgroundScheduler
+from apscheduler.triggers.cron import CronTrigger
+from apscheduler.triggers.interval import IntervalTrigger
 
+from mcads_node import metrics
 from mcads_node.errors import NodeError
-from mcads_node.state import State
 
 log = structlog.stdlib.get_logger(__name__)
 
-#: a file that no row names after so long was left by a process that died between the file and the row
-ORPHAN_AGE = timedelta(hours=24)
+
+@dataclass(frozen=True, kw_only=True)
+class Job:
+    """Something done again and again: every so often, or once a day."""
+
+    #: two or three words with hyphens; the log names the job by it
+    name: str
+    run: Callable[[], None]
+    #: how long from one start to the next; None for a job of the day
+    every: timedelta | None = None
+    #: when it starts each day, on this machine's clock (its local time zone)
+    at: time | None = None
+    #: whether it runs when the node starts, and not one interval later
+    soon: bool = False
+
+    def __post_init__(self) -> None:
+        if (self.every is None) == (self.at is None):
+            raise ValueError(f"job {self.name}: expected either every or at")
+        if self.every is not None and self.every <= timedelta(0):
+            raise ValueError(f"job {self.name}: expected an interval of more than 0 s, got {self.every}")
 
 
 class Tender:
@@ -22,24 +52,23 @@ class Tender:
 
     Parameters
     ----------
-    state
-        The durable state.
-    poke_dispatch
-        Called when work was scheduled again.
-    lease_check_seconds
-        How often leases are looked through.
+    jobs
+        Their names are unique.
+    stopping
+        Set when the node stops, before running jobs are waited for: a long one looks at it and ends early.
     """
 
-    def __init__(
-        self, state: State, poke_dispatch: Callable[[], None], lease_check_seconds: float = 15.0
-    ) -> None:
-        self._state = state
-        self._poke_dispatch = poke_dispatch
+    def __init__(self, jobs: Sequence[Job], stopping: threading.Event | None = None) -> None:
+        self._stopping = stopping if stopping is not None else threading.Event()
         # a job that could not run in time is run late, once, and without a word
-        defaults = {"misfire_grace_time": None, "coalesce": True}
+        defaults = {"misfire_grace_time": None, "coalesce": True, "max_instances": 1}
         self._scheduler = BackgroundScheduler(timezone=UTC, job_defaults=defaults)
-        self._scheduler.add_job(self.expire_leases, "interval", seconds=lease_check_seconds)
-        self._scheduler.add_job(self.remove_orphans, "interval", hours=6)
+        self._scheduler.add_listener(_note_defect, EVENT_JOB_ERROR)
+        # it would tell a defect once more, with the text of the error, which may quote a data set
+        logging.getLogger("apscheduler").setLevel(logging.CRITICAL)
+        for job in jobs:
+            start = {"next_run_time": datetime.now(UTC)} if job.soon else {}
+            self._scheduler.add_job(_run, _trigger(job), args=(job,), id=job.name, **start)
 
     def start(self) -> None:
         """Start the clock."""
@@ -47,36 +76,31 @@ class Tender:
 
     def stop(self) -> None:
         """Let a running job finish, start none."""
+        self._stopping.set()
         self._scheduler.shutdown(wait=True)
 
-    def expire_leases(self) -> None:
-        """Schedule again what a dead process held."""
-        try:
-            lost = self._state.workitems.expire_leases()
-        except NodeError as error:
-            log.error("tend.expire_leases", reason=str(error))
-            return
-        for lease in lost:
-            log.warning(
-                "work.lease_expired",
-                workitem=lease.number,
-                study=lease.study_instance_uid,
-                state=lease.state,
-                reason=lease.reason,
-            )
-        if lost:
-            self._poke_dispatch()
 
-    def remove_orphans(self) -> None:
-        """Delete files that no row names."""
-        older_than = datetime.now(UTC) - ORPHAN_AGE
-        try:
-            for folder, known in (
-                (self._state.spool, self._state.workitems.spool_paths()),
-                (self._state.results, self._state.workitems.result_paths()),
-            ):
-                for path in folder.orphans(known, older_than):
-                    folder.delete(path)
-                    log.info("tend.orphan_removed", path=path)
-        except NodeError as error:
-            log.error("tend.remove_orphans", reason=str(error))
+def _trigger(job: Job) -> IntervalTrigger | CronTrigger:
+    if job.at is not None:
+        return CronTrigger(hour=job.at.hour, minute=job.at.minute, second=job.at.second)
+    every = job.every or timedelta(0)
+    return IntervalTrigger(seconds=every.total_seconds(), timezone=UTC)
+
+
+def _run(job: Job) -> None:
+    begun, ok = monotonic(), False
+    try:
+        job.run()
+        ok = True
+    except NodeError as error:
+        log.error("job.failed", job=job.name, reason=str(error))
+    finally:
+        metrics.job_ended(job.name, monotonic() - begun, ok=ok)
+
+
+def _note_defect(event: JobExecutionEvent) -> None:
+    # of an unforeseen error only type and place are told: its text may quote a data set
+    error = event.exception
+    place = traceback.extract_tb(error.__traceback__)[-1:]
+    where = f"{place[0].filename}:{place[0].lineno}" if place else ""
+    log.critical("job.died", job=event.job_id, error=type(error).__name__, where=where)

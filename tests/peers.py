@@ -85,6 +85,12 @@ class Peer:
         """Ask Orthanc's REST interface; JSON."""
         return json.loads(self.get_bytes(path))
 
+    def post(self, path: str, body: str) -> Any:
+        """Post to Orthanc's REST interface; JSON."""
+        request = urllib.request.Request(f"http://127.0.0.1:{self.http_port}{path}", body.encode())
+        with urllib.request.urlopen(request, timeout=20) as answer:
+            return json.loads(answer.read())
+
     def get_bytes(self, path: str) -> bytes:
         """Ask Orthanc's REST interface."""
         with urllib.request.urlopen(f"http://127.0.0.1:{self.http_port}{path}", timeout=10) as answer:

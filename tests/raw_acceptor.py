@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import socket
+import ssl
 import struct
 import threading
 from collections.abc import Callable
@@ -31,6 +32,8 @@ class RawAcceptor:
     mute: bool = False
     #: 0: any free one
     wanted_port: int = 0
+    #: with it, TLS
+    context: ssl.SSLContext | None = None
     #: SOP Instance UID and data set of every object, when it has arrived
     objects: list[tuple[str, bytes]] = field(default_factory=list)
     associations: int = 0
@@ -67,6 +70,9 @@ class RawAcceptor:
             if self.mute:
                 connection.recv(1)
                 return
+            if self.context is not None:
+                connection = self.context.wrap_socket(connection, server_side=True)
+                self._open.append(connection)
             self._talk(connection)
 
     def _talk(self, connection: socket.socket) -> None:

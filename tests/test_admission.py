@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mcads_node.instance import Requestor
-from mcads_node.receive.admission import Admission, AllowedRequestor, plain_address
+from mcads_node.receive.admission import Admission, AllowedRequestor, Cause, plain_address
 
 LISTED = (
     AllowedRequestor(ae_title="CR_ROOM1", address="10.20.0.0/16"),
@@ -33,7 +33,7 @@ def who(ae_title: str, address: str, called: str = "MCADS") -> Requestor:
     ],
 )
 def test_admitted(requestor: Requestor) -> None:
-    assert ADMISSION.decide(requestor, 0, congested=False) is None
+    assert ADMISSION.decide(requestor, [], congested=False) is None
 
 
 @pytest.mark.parametrize(
@@ -56,7 +56,7 @@ def test_admitted(requestor: Requestor) -> None:
 def test_rejected(
     requestor: Requestor, open_associations: int, congested: bool, answer: tuple[int, int, int]
 ) -> None:
-    rejection = ADMISSION.decide(requestor, open_associations, congested)
+    rejection = ADMISSION.decide(requestor, ["TEST"] * open_associations, congested)
     assert rejection is not None
     assert (rejection.result, rejection.source, rejection.diagnostic) == answer
     assert rejection.reason
@@ -71,11 +71,22 @@ def test_nobody_comes_in_who_is_not_listed(
     ae_title: str, address: ipaddress.IPv4Address, called: str
 ) -> None:
     requestor = who(ae_title, str(address), called)
-    if ADMISSION.decide(requestor, 0, congested=False) is None:
+    if ADMISSION.decide(requestor, [], congested=False) is None:
         seen = ipaddress.ip_address(plain_address(str(address)))
         assert any(each.ae_title == ae_title and seen in each.network for each in LISTED)
 
 
 def test_an_empty_list_admits_nobody() -> None:
     nobody = Admission(ae_title="MCADS", requestors=(), max_associations=25)
-    assert nobody.decide(who("CR_ROOM1", "10.20.0.1"), 0, congested=False) is not None
+    assert nobody.decide(who("CR_ROOM1", "10.20.0.1"), [], congested=False) is not None
+
+
+def test_a_limit_of_one_requestor_is_its_own() -> None:
+    admission = Admission(
+        ae_title="MCADS", requestors=LISTED, max_associations=9, max_associations_per_requestor=2
+    )
+    asking = who("CR_ROOM1", "10.20.0.1")
+    assert admission.decide(asking, ["TEST"] * 5 + ["CR_ROOM1"], congested=False) is None
+    rejection = admission.decide(asking, ["CR_ROOM1", "TEST", "CR_ROOM1"], congested=False)
+    assert rejection is not None
+    assert rejection.cause is Cause.REQUESTOR_LIMIT

@@ -23,6 +23,8 @@ HOMES = {
     "sqlalchemy": {"workitems", "migrations"},
     "alembic": {"migrations"},
     "apscheduler": {"tend"},
+    "prometheus_client": {"metrics"},
+    "cryptography": {"tls"},
     "yaml": {"yamlfile"},
     "pydantic": {"yamlfile", "config", "model_store"},
     "gdcm": {"read"},
@@ -62,7 +64,46 @@ def test_the_receiving_process_and_the_verbs_start_without_torch() -> None:
     assert loaded.stdout.strip() == "[]"
 
 
+#: what runs code that the data brings along, or may be told to
+UNPICKLERS = set("pickle cPickle _pickle cloudpickle dill joblib shelve marshal PickleType".split())
+
+
 def test_nothing_loads_a_pickle_outside_the_isolated_conversion() -> None:
     for file in PACKAGE.rglob("*.py"):
         if "torch.load(" in file.read_text(encoding="utf-8"):
             assert file.name == "convert_weights.py"
+        for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
+            assert not _runs_what_it_reads(node) or file.name == "convert_weights.py", f"{file}:{node!r}"
+
+
+def _runs_what_it_reads(node: ast.AST) -> bool:
+    match node:
+        case ast.Import(names=names) | ast.ImportFrom(names=names):
+            module = getattr(node, "module", None) or ""
+            found = {module.split(".")[0], *(each.name.split(".")[0] for each in names)}
+            return bool(found & UNPICKLERS)
+        case ast.Call(func=ast.Name(id="eval" | "exec" | "__import__")):
+            return True
+        case ast.Call(func=ast.Attribute(attr="unsafe_load" | "full_load")):
+            return True
+        case ast.keyword(arg="allow_pickle", value=value):
+            return not (isinstance(value, ast.Constant) and value.value is False)
+        case ast.keyword(arg="shell", value=value):
+            return not (isinstance(value, ast.Constant) and value.value is False)
+    return False
+
+
+@pytest.mark.parametrize(
+    ("source", "caught"),
+    [
+        ("import pickle", True),
+        ("from sqlalchemy import PickleType", True),
+        ("numpy.load(file, allow_pickle=True)", True),
+        ("numpy.load(file, allow_pickle=False)", False),
+        ("yaml.unsafe_load(text)", True),
+        ("eval(text)", True),
+        ("yaml.safe_load(text)", False),
+    ],
+)
+def test_what_runs_data_is_recognised(source: str, caught: bool) -> None:
+    assert any(_runs_what_it_reads(node) for node in ast.walk(ast.parse(source))) == caught

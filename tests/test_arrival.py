@@ -55,7 +55,7 @@ def image() -> tuple[StoreCommand, bytes]:
 def test_an_image_is_in_the_spool_and_on_record_when_success_is_answered(place: Place) -> None:
     command, data = image()
     arrival = arrival_of(command, data)
-    assert keep_in(place.spool, place.store)(arrival) == 0x0000
+    assert keep_in(place.spool, place.store)(arrival).status == 0x0000
     (file,) = place.files()
     assert file.read_bytes() == arrival.meta + data
     assert place.store.spool_paths() == {f"{file.parent.name}/{file.name}"}
@@ -66,19 +66,19 @@ def test_an_image_is_in_the_spool_and_on_record_when_success_is_answered(place: 
 def test_the_same_image_again_is_a_success_and_keeps_one_file(place: Place) -> None:
     command, data = image()
     keep = keep_in(place.spool, place.store)
-    assert [keep(arrival_of(command, data)) for _ in range(3)] == [0x0000] * 3
+    assert [keep(arrival_of(command, data)).status for _ in range(3)] == [0x0000] * 3
     assert len(place.files()) == 1
     # a sender's other AE title is in the meta, which is ours: it does not make another image
     other = replace(command, requestor=replace(MODALITY, ae_title="PACS"))
-    assert keep(arrival_of(other, data)) == 0x0000
+    assert keep(arrival_of(other, data)).status == 0x0000
     assert len(place.files()) == 1
 
 
 def test_other_content_under_a_known_uid_is_kept_apart(place: Place) -> None:
     command, data = image()
     keep = keep_in(place.spool, place.store)
-    assert keep(arrival_of(command, data)) == 0x0000
-    assert keep(arrival_of(command, data.replace(b"Very^Secret", b"Less^Secret"))) == 0x0000
+    assert keep(arrival_of(command, data)).status == 0x0000
+    assert keep(arrival_of(command, data.replace(b"Very^Secret", b"Less^Secret"))).status == 0x0000
     assert len(place.files()) == len(place.store.spool_paths()) == 2
 
 
@@ -86,7 +86,7 @@ def test_other_content_under_a_known_uid_is_kept_apart(place: Place) -> None:
 def test_bytes_that_are_no_data_set_are_kept_and_refused(place: Place, data: bytes) -> None:
     command, _ = image()
     keep = keep_in(place.spool, place.store)
-    assert [keep(arrival_of(command, data)) for _ in range(2)] == [0xC000, 0xC000]
+    assert [keep(arrival_of(command, data)).status for _ in range(2)] == [0xC000, 0xC000]
     (file,) = place.files()
     assert file.read_bytes().endswith(data)
     assert len(place.store.spool_paths()) == 1
@@ -96,7 +96,7 @@ def test_bytes_that_are_no_data_set_are_kept_and_refused(place: Place, data: byt
 def test_an_odd_uid_is_kept_on_record_and_no_path_is_made_of_it(place: Place, uid: str) -> None:
     command, data = image()
     arrival = arrival_of(replace(command, sop_instance_uid=uid), data)
-    assert keep_in(place.spool, place.store)(arrival) == 0xA900
+    assert keep_in(place.spool, place.store)(arrival).status == 0xA900
     (file,) = place.files()
     assert place.store.spool_paths() == {f"{file.parent.name}/{file.name}"}
     assert file.read_bytes() == arrival.meta + data
@@ -108,12 +108,12 @@ def test_a_full_disk_is_out_of_resources_and_leaves_nothing(place: Place) -> Non
     # no file of this process may grow past this: the write ends in EFBIG, as it would in ENOSPC
     resource.setrlimit(resource.RLIMIT_FSIZE, (2_000_000, hard))
     try:
-        status = keep_in(place.spool, place.store)(arrival_of(command, data + bytes(3_000_000)))
+        status = keep_in(place.spool, place.store)(arrival_of(command, data + bytes(3_000_000))).status
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
     assert status == 0xA700
     assert place.files() == []
-    assert keep_in(place.spool, place.store)(arrival_of(command, data)) == 0x0000
+    assert keep_in(place.spool, place.store)(arrival_of(command, data)).status == 0x0000
 
 
 def test_the_meta_is_what_pydicom_reads() -> None:

@@ -2,24 +2,37 @@
 
 from __future__ import annotations
 
+import ctypes
 import os
+import resource
 import signal
-from collections.abc import Iterator
-from datetime import UTC, datetime
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime, timedelta
 from multiprocessing import active_children
 from pathlib import Path
+from types import MappingProxyType
+from typing import cast
 
 import pytest
 
 from mcads_node import phantom
+from mcads_node.backoff import RetryPolicy
 from mcads_node.compute import Compute, WorkerLost
 from mcads_node.config import Rule
-from mcads_node.errors import InstanceUnreadable, ModelUnusable
+from mcads_node.dispatch import Dispatcher, DispatchSettings
+from mcads_node.errors import InstanceUnreadable, ModelUnusable, TransientError
 from mcads_node.instance import Declined, Requestor
-from mcads_node.profile import DEFAULT
+from mcads_node.profile import DEFAULT, Profile
 from mcads_node.result import ReportContext
 from mcads_node.shipped import shipped_folder
+from mcads_node.spool import Spool
+from mcads_node.state import State
 from mcads_node.task import Analysis, AnalysisRequest, ReportRequest, WorkerSettings
+from mcads_node.workitems import WorkPolicy, now_utc, open_store
+from tests.workitems_samples import received
 
 #: long enough for a worker to load its model on a busy machine
 TIMEOUT = 30.0
@@ -138,3 +151,95 @@ def test_work_that_was_not_begun_is_cancelled_at_the_end(tmp_path: Path) -> None
     waiting = pool.analyse(request())
     pool.stop(grace_seconds=0)
     assert waiting.cancelled()
+
+
+@dataclass(frozen=True)
+class Poison:
+    """Does something in the worker when that reads its task: what a broken codec could do."""
+
+    act: Callable[..., object]
+    arguments: tuple[object, ...]
+
+    def __reduce__(self) -> tuple[Callable[..., object], tuple[object, ...]]:
+        return self.act, self.arguments
+
+
+class Hazardous(Compute):
+    """Real workers; images of patients with these names carry poison."""
+
+    POISON = MappingProxyType(
+        {
+            b"SEGFAULT": Poison(ctypes.string_at, (0,)),
+            # beyond the limit of memory
+            b"GLUTTON": Poison(bytes, (64 * 2**30,)),
+        }
+    )
+
+    def analyse(self, request: AnalysisRequest) -> Future[Analysis | Declined]:
+        for mark, poison in self.POISON.items():
+            if mark in request.data:
+                return super().analyse(replace(request, profiles={"poison": cast(Profile, poison)}))
+        return super().analyse(request)
+
+
+def test_a_codec_that_crashes_or_eats_memory_costs_its_image_and_no_other(tmp_path: Path) -> None:
+    """From the durable state through real processes: tried again, then quarantined; the others are read."""
+    policy = WorkPolicy(retry=RetryPolicy(base=timedelta(milliseconds=10), max_attempts=2))
+    state = State(
+        workitems=open_store(tmp_path / "node.db", policy=policy),
+        spool=Spool(tmp_path / "spool"),
+        results=Spool(tmp_path / "results"),
+    )
+    pool = Hazardous(settings(tmp_path), workers=2, timeout_seconds=3 * TIMEOUT)
+    dispatcher = Dispatcher(
+        state,
+        pool,
+        profiles=PROFILES,
+        poke_delivery=lambda: None,
+        settings=DispatchSettings(worker="here", idle_seconds=0.05),
+    )
+    dispatcher.use_rules((RULE,))
+    for number, name in enumerate(("SEGFAULT", "GLUTTON", "WELL", "ALSO^WELL")):
+        dataset = phantom.radiograph(rows=64, columns=64, study=name)
+        dataset.PatientName = name
+        stored = state.spool.write(phantom.save(dataset))
+        instance = received(str(number), study=str(number), at=now_utc())
+        state.workitems.record_received(replace(instance, path=stored.path))
+    pool.start()
+    dispatcher.start()
+    try:
+        deadline = time.monotonic() + 6 * TIMEOUT
+        while any("RECEIVED" in line.instances for line in state.workitems.list_studies()):
+            assert time.monotonic() < deadline
+            time.sleep(0.1)
+        images = [state.workitems.show_study(number).instances[0] for number in (1, 2, 3, 4)]
+        assert [str(image.state) for image in images] == 2 * ["QUARANTINED"] + 2 * ["ANALYSED"]
+        assert images[0].reason == "its worker died (SIGSEGV) (2 attempts failed)"
+        assert "2 attempts failed" in (images[1].reason or "")
+        assert {each.study_number for each in state.workitems.list_quarantined()} == {1, 2}
+        for number in (1, 2):
+            happened = [each.what for each in state.workitems.show_study(number).events]
+            assert happened == ["received", "claimed", "failed", "claimed", "quarantined"]
+    finally:
+        dispatcher.stop(0.0)
+        pool.stop(grace_seconds=0)
+        state.close()
+
+
+def test_no_process_to_be_had_is_told_as_such_and_passes(tmp_path: Path) -> None:
+    """A node out of file descriptors: the work was not begun, and goes on when there are some again."""
+    pool = Compute(settings(tmp_path), workers=1, timeout_seconds=TIMEOUT)
+    pool.start()
+    (pid,) = workers()
+    os.kill(pid, signal.SIGKILL)
+    os.waitid(os.P_PID, pid, os.WEXITED | os.WNOWAIT)
+    limits = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (3, limits[1]))
+    try:
+        error = pool.analyse(request()).exception(TIMEOUT)
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, limits)
+    assert type(error) is TransientError
+    assert str(error) == "no worker could be started: Too many open files"
+    assert isinstance(pool.analyse(request()).result(TIMEOUT), Analysis)
+    pool.stop(grace_seconds=5)

@@ -80,6 +80,11 @@ def test_the_shipped_configuration_shows_the_defaults() -> None:
     )
 
 
+def test_the_shipped_configuration_shows_how_the_node_is_watched() -> None:
+    shipped = load_yaml(SHIPPED / "node.yaml", NodeConfig)
+    assert (shipped.monitoring, shipped.alerts) == (NodeConfig().monitoring, NodeConfig().alerts)
+
+
 def test_the_shipped_template_of_a_destination_is_one_and_shows_the_defaults() -> None:
     lines = (SHIPPED / "node.yaml").read_text().splitlines()
     template = [line[1:] for line in lines if line.startswith("#  ")]

@@ -17,7 +17,7 @@ from pydicom.uid import UID
 from mcads_node import __version__, product
 from mcads_node.association import MAX_PDU, Timeouts
 from mcads_node.backoff import ErrorKind, RetryPolicy
-from mcads_node.config import NodeSection
+from mcads_node.config import NetworkSection, NodeConfig, NodeSection
 from mcads_node.instance import Requestor
 from mcads_node.read.transfer_syntaxes import TRANSFER_SYNTAXES
 from mcads_node.receive import arrival
@@ -29,6 +29,7 @@ from mcads_node.report.codes import PRESENCES, PRIVATE_SCHEME, PROBABILITY, QUAL
 from mcads_node.report.identity import SERIES_NUMBER
 from mcads_node.report.sr import SOP_CLASSES, measurement_report
 from mcads_node.result import ResultObject
+from mcads_node.service.configured import timeouts_of
 from mcads_node.store_status import answer_of
 from tests.documents import CONFORMANCE, plain, table, tables
 from tests.report_samples import ALGORITHM, CONTEXT, UNFIT, full, reading
@@ -86,19 +87,22 @@ def test_sop_classes_as_scu() -> None:
 
 def test_association_rejections() -> None:
     allowed = AllowedRequestor(ae_title="CR", address="10.0.0.0/8")
-    admission = Admission(ae_title="MCADS", requestors=(allowed,), max_associations=1)
+    admission = Admission(
+        ae_title="MCADS", requestors=(allowed,), max_associations=3, max_associations_per_requestor=2
+    )
 
-    def decide(ae: str, called: str, count: int, congested: bool) -> str:
+    def decide(ae: str, called: str, open_associations: list[str], congested: bool) -> str:
         requestor = Requestor(ae_title=ae, address="10.0.0.1", called_ae_title=called)
-        rejection = admission.decide(requestor, count, congested)
+        rejection = admission.decide(requestor, open_associations, congested)
         assert rejection is not None
         return f"{rejection.result} {rejection.source} {rejection.diagnostic}"
 
     made = [
-        decide("STRANGER", "MCADS", 0, False),
-        decide("CR", "OTHER", 0, False),
-        decide("CR", "MCADS", 0, True),
-        decide("CR", "MCADS", 1, False),
+        decide("STRANGER", "MCADS", [], False),
+        decide("CR", "OTHER", [], False),
+        decide("CR", "MCADS", [], True),
+        decide("CR", "MCADS", ["DX", "DX", "DX"], False),
+        decide("CR", "MCADS", ["CR", "CR"], False),
     ]
     rows = table(CONFORMANCE, "cause", "result")
     assert [" ".join(cell.split()[0] for cell in row[1:]) for row in rows] == made
@@ -113,6 +117,7 @@ def test_statuses_as_scp() -> None:
         arrival.OUT_OF_RESOURCES,
         arrival.DATA_SET_DOES_NOT_MATCH,
         arrival.CANNOT_UNDERSTAND,
+        arrival.CONFLICTING_INSTANCE,
     }
     # 0xC211: pynetdicom's, where a handler raises
     assert told == answered | {0xC211}
@@ -137,11 +142,17 @@ def test_limits_and_timeouts() -> None:
     rows = rows_of("Maximum PDU that is offered")
     assert rows["Maximum PDU that is offered"].startswith(f"{MAX_PDU} bytes")
     assert f"{LONGEST_PDU} bytes" in rows["Maximum PDU that is offered"]
-    assert rows["Associations accepted at once"].startswith(f"{NodeSection().max_associations} ")
+    assert NetworkSection().max_pdu_bytes == MAX_PDU
+    limits = NodeSection()
+    told_limits = rows["Associations accepted at once"]
+    assert told_limits.startswith(f"{limits.max_associations} ")
+    assert f" {limits.max_associations_per_requestor} of one calling AE title" in told_limits
     assert f"Port {NodeSection().port} by default" in TEXT
     timeouts = Timeouts()
     told = [float(row[1]) for row in table(CONFORMANCE, "timeout", "seconds")]
     assert told == [timeouts.connect, timeouts.acse, timeouts.dimse, timeouts.network]
+    # what the configuration says by itself is what the code does by itself
+    assert timeouts_of(NodeConfig()) == timeouts
 
 
 def test_patience() -> None:

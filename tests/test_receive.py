@@ -36,7 +36,7 @@ from mcads_node.association import Timeouts
 from mcads_node.errors import PeerUnreachable
 from mcads_node.instance import Requestor
 from mcads_node.read.transfer_syntaxes import TRANSFER_SYNTAXES
-from mcads_node.receive.admission import Admission, AllowedRequestor
+from mcads_node.receive.admission import Admission, AllowedRequestor, Cause, Refusal
 from mcads_node.receive.arrival import Arrival
 from mcads_node.receive.scp import ReceiverSettings, StorageScp, by_preference
 from tests.part10_files import DX_FOR_PRESENTATION, data_set_bytes, radiograph, write
@@ -60,10 +60,10 @@ class Kept:
         return self.status if arrival.objection is None else arrival.objection.status
 
 
-Refusals = list[tuple[Requestor, str]]
+Refusals = list[tuple[Requestor, Refusal]]
 
 
-def ignore(_who: Requestor, _why: str) -> None:
+def ignore(_who: Requestor, _why: Refusal) -> None:
     """Stand where nobody asks who was refused."""
 
 
@@ -200,7 +200,7 @@ def test_who_may_send_is_decided_at_negotiation(
     assert dcmtk_says in done.stdout
     ((who, why),) = refusals
     assert (who.ae_title, who.called_ae_title, who.address) == (calling, called, "127.0.0.1")
-    assert reason in why
+    assert reason in why.reason
 
 
 def test_with_no_requestors_listed_nobody_comes_in() -> None:
@@ -223,7 +223,8 @@ def test_the_association_past_the_limit_is_rejected_and_the_next_after_one_ended
         assert "Local Limit Exceeded" in one_more.stdout
         # told after the peer was answered
         wait_until(lambda: bool(refusals))
-        assert "all 25 associations" in refusals[0][1]
+        assert "all 25 associations" in refusals[0][1].reason
+        assert refusals[0][1].cause is Cause.LIMIT
         peers.pop().close()
         wait_until(lambda: echoscu(scp.port).returncode == 0)
         for peer in peers:
@@ -262,8 +263,9 @@ def test_a_transfer_syntax_that_cannot_be_read_is_refused_and_reported() -> None
         peer = RawPeer.associate(scp.port, (DX[0], mpeg2), ("1.2.840.10008.1.1", "1.2.840.10008.1.2"))
         wait_until(lambda: bool(refusals))
         peer.close()
-    assert mpeg2 in refusals[0][1]
-    assert "Digital X-Ray" in refusals[0][1]
+    assert mpeg2 in refusals[0][1].reason
+    assert "Digital X-Ray" in refusals[0][1].reason
+    assert refusals[0][1].cause is Cause.NO_CONTEXT
 
 
 def test_lossy_is_preferred_last_and_uncompressed_first() -> None:

@@ -145,3 +145,10 @@ def test_the_page_stays_a_page(language: str) -> None:
     }
     assert set(heights.values()) == {1024}
     assert all(summary_page(*case, translator(language)).height <= 1750 for case in CASES.values())
+
+
+def test_a_picture_that_is_no_longer_kept_is_told() -> None:
+    """As where a late image revises a report after retention let the thumbnails go."""
+    lost, there = (read(full(number), present=("Mass",)) for number in (1, 2))
+    page = summary_page([replace(lost, thumbnail=b""), there], ALGORITHM, LATER)
+    assert [text for text in page.texts if "no longer kept" in text] == ["The picture is no longer kept."]

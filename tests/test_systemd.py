@@ -3,17 +3,22 @@
 from __future__ import annotations
 
 import configparser
+import os
 import re
+import stat
 import subprocess
 from pathlib import Path
 
+import pytest
+
 from mcads_node import cli
 from mcads_node.deliver.deliverer import Deliverer
-from mcads_node.service import node
+from mcads_node.service import Role, node
 from tests.documents import OPERATIONS, ROOT
 from tests.programs import require_program
 
 UNIT = ROOT / "systemd" / "mcads-node.service"
+INSTALL, UNINSTALL = ROOT / "systemd" / "install", ROOT / "systemd" / "uninstall"
 
 
 def unit() -> configparser.ConfigParser:
@@ -90,3 +95,121 @@ def test_the_documentation_tells_its_times() -> None:
     assert f"restarts the node {section['RestartSec']} seconds after a failure" in text
     assert f"for up to {node.RECEIVE_GRACE_SECONDS:.0f} seconds" in text
     assert f"for up to {node.WORK_GRACE_SECONDS:.0f} seconds" in text
+
+
+# --- roles, watchdog, hardening, installation
+
+
+def complaints(folder: Path, *names: str) -> str:
+    for file in (ROOT / "systemd").glob("mcads-node*"):
+        text = file.read_text(encoding="utf-8")
+        (folder / file.name).write_text(text if file.suffix == ".target" else as_on_this_machine(text))
+    done = subprocess.run(
+        [require_program("systemd-analyze"), "verify", *(str(folder / name) for name in names)],
+        env={**os.environ, "SYSTEMD_UNIT_PATH": f"{folder}:"},
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    return (done.stdout + done.stderr).strip()
+
+
+def test_systemd_finds_nothing_to_complain_of_in_the_roles(tmp_path: Path) -> None:
+    (tmp_path / "mcads-node@receive.service").symlink_to(tmp_path / "mcads-node@.service")
+    assert complaints(tmp_path, "mcads-node.target", "mcads-node@receive.service") == ""
+
+
+def test_a_role_runs_under_the_same_conditions_as_the_whole_node() -> None:
+    one, whole = (
+        [line for line in file.read_text().splitlines() if not line.startswith("#")]
+        for file in (ROOT / "systemd" / "mcads-node@.service", UNIT)
+    )
+    there = [line.replace(" --role %i", "") for line in one[one.index("[Service]") : one.index("[Install]")]]
+    assert there == whole[whole.index("[Service]") : whole.index("[Install]")]
+    assert any("serve --role %i" in line for line in one)
+
+
+def test_the_target_is_all_roles() -> None:
+    text = (ROOT / "systemd" / "mcads-node.target").read_text()
+    (wants,) = re.findall(r"^Wants=(.*)$", text, re.MULTILINE)
+    assert wants.split() == [f"mcads-node@{role}.service" for role in Role]
+
+
+def test_the_watchdog_waits_longer_than_a_round_of_signs_of_life() -> None:
+    section = unit()["Service"]
+    assert (section["NotifyAccess"], section["WatchdogSec"]) == ("main", "120")
+
+
+@pytest.mark.parametrize("name", ["mcads-node.service", "mcads-node@.service"])
+def test_systemd_thinks_it_safe(name: str) -> None:
+    done = subprocess.run(
+        [require_program("systemd-analyze"), "security", "--offline=true", str(ROOT / "systemd" / name)],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    (score,) = re.findall(r"Overall exposure level for \S+: ([\d.]+)", done.stdout)
+    assert float(score) <= 2.0, done.stdout
+
+
+def test_the_scripts_are_clean() -> None:
+    done = subprocess.run(
+        [require_program("shellcheck"), str(INSTALL), str(UNINSTALL)],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert done.returncode == 0, done.stdout
+
+
+def script(file: Path, *arguments: str, code: int = 0) -> str:
+    done = subprocess.run(
+        [str(file), *arguments],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+        stdin=subprocess.DEVNULL,
+    )
+    assert done.returncode == code, done.stdout + done.stderr
+    return done.stdout + done.stderr
+
+
+def test_installed_twice_and_removed(tmp_path: Path) -> None:
+    root = tmp_path / "root"
+    script(INSTALL, "--root", str(root))
+    program = root / "opt" / "mcads-node"
+    assert os.access(program / "scripts" / "setup-venv", os.X_OK)
+    assert not (program / ".git").exists() and not (program / ".venv").exists()
+    for name in ("mcads-node.service", "mcads-node@.service", "mcads-node.target"):
+        assert (root / "etc/systemd/system" / name).read_bytes() == (ROOT / "systemd" / name).read_bytes()
+    assert stat.S_IMODE((root / "var/lib/mcads-node").stat().st_mode) == 0o700
+    config = root / "etc" / "mcads-node" / "node.yaml"
+    assert config.read_bytes() == (ROOT / "config" / "node.yaml").read_bytes()
+
+    # what an administrator wrote, and the installed .venv, outlive an update; stale files do not
+    config.write_text("node: {ae_title: OURS}\n")
+    (program / ".venv").mkdir()
+    (program / "stale.py").touch()
+    (root / "var/lib/mcads-node/node.db").touch()
+    script(INSTALL, "--root", str(root))
+    assert config.read_text() == "node: {ae_title: OURS}\n"
+    assert (program / ".venv").is_dir() and not (program / "stale.py").exists()
+
+    # run from what is installed, as an administrator would
+    assert "Kept" in script(program / "systemd" / "uninstall", "--root", str(root))
+    assert not program.exists()
+    assert list((root / "etc/systemd/system").iterdir()) == []
+    assert config.exists() and (root / "var/lib/mcads-node/node.db").exists()
+    script(UNINSTALL, "--root", str(root), "--purge")
+    assert not config.parent.exists() and not (root / "var/lib/mcads-node").exists()
+
+
+@pytest.mark.parametrize("file", [INSTALL, UNINSTALL])
+def test_wrong_arguments_change_nothing(file: Path) -> None:
+    assert "is not known" in script(file, "--everything", code=64)
+    assert "takes a folder" in script(file, "--root", code=64)
+    assert "MCADS node" in script(file, "--help")

@@ -44,8 +44,8 @@ def clock() -> Clock:
 
 
 @pytest.fixture
-def store(tmp_path: Path, clock: Clock) -> Iterator[Workitems]:
-    with fresh_store(tmp_path, clock) as opened:
+def store(database: str | Path, clock: Clock) -> Iterator[Workitems]:
+    with fresh_store(database, clock) as opened:
         yield opened
 
 
@@ -76,7 +76,7 @@ def test_other_content_under_one_uid_is_kept_apart(store: Workitems) -> None:
     store.record_received(received())
     other = received(content="other")
     assert store.record_received(other) is Receipt.CONFLICT
-    assert store.record_received(received(content="other")) is Receipt.DUPLICATE
+    assert store.record_received(received(content="other")) is Receipt.CONFLICT_AGAIN
     assert store.record_received(received(content="a third")) is Receipt.CONFLICT
     states = [each.state for each in store.show_study("1.2.3.1").instances]
     assert states == [InstanceState.RECEIVED, InstanceState.DECLINED, InstanceState.DECLINED]

@@ -80,7 +80,8 @@ def tables(path: Path) -> dict[str, list[str]]:
             "SELECT name, sql FROM sqlite_master WHERE sql IS NOT NULL AND type IN ('table', 'index')"
             " AND name NOT LIKE 'sqlite_%' AND name <> 'alembic_version'"
         ).fetchall()
-    return {name: parts(sql) for name, sql in rows}
+    # SQLite quotes the names that a renaming writes into a definition
+    return {name: parts(sql.replace('"', "")) for name, sql in rows}
 
 
 def parts(sql: str) -> list[str]:
@@ -89,12 +90,13 @@ def parts(sql: str) -> list[str]:
     body, tail = body.rsplit(")", 1)
     found = [" ".join(part.split()) for part in (head, *split(body), tail)]
     # a column that was added later has its foreign key in its own definition
-    inline = re.compile(r"(\w+) (\w+) (CONSTRAINT \w+) (REFERENCES .*)")
+    inline = re.compile(r"(\w+) (\w+) (CONSTRAINT \w+) ((?:REFERENCES|CHECK) .*)")
     for part in list(found):
         if match := inline.fullmatch(part):
             name, kind, constraint, target = match.groups()
             found.remove(part)
-            found += [f"{name} {kind}", f"{constraint} FOREIGN KEY({name}) {target}"]
+            key = f"FOREIGN KEY({name}) " if target.startswith("REFERENCES") else ""
+            found += [f"{name} {kind}", f"{constraint} {key}{target}"]
     return sorted(found)
 
 

@@ -18,9 +18,9 @@ def clock() -> Clock:
 
 
 @pytest.fixture
-def store(tmp_path: Path, clock: Clock) -> Iterator[Workitems]:
+def store(database: str | Path, clock: Clock) -> Iterator[Workitems]:
     """Hold one report of two objects, due at two destinations."""
-    with fresh_store(tmp_path, clock) as opened:
+    with fresh_store(database, clock) as opened:
         opened.record_received(received())
         analyse_all(opened)
         clock.forward(QUIET)

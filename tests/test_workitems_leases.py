@@ -45,8 +45,8 @@ def clock() -> Clock:
 
 
 @pytest.fixture
-def store(tmp_path: Path, clock: Clock) -> Iterator[Workitems]:
-    with fresh_store(tmp_path, clock, POLICY) as opened:
+def store(database: str | Path, clock: Clock) -> Iterator[Workitems]:
+    with fresh_store(database, clock, POLICY) as opened:
         yield opened
 
 

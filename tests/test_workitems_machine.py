@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import itertools
 import tempfile
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from datetime import timedelta
 from pathlib import Path
 
+import pytest
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import (
@@ -17,6 +20,7 @@ from hypothesis.stateful import (
     invariant,
     multiple,
     rule,
+    run_state_machine_as_test,
 )
 
 from mcads_node.backoff import RetryPolicy
@@ -49,25 +53,26 @@ class Node(RuleBasedStateMachine):
 
     items = Bundle("items")
 
+    def __init__(self, database: Callable[[], AbstractContextManager[str | Path]]) -> None:
+        super().__init__()
+        self.database = database
+        self.resources = ExitStack()
+
     @initialize()
     def begin(self) -> None:
-        # in memory where the system offers it: thousands of commits, and this is not the test of durability
-        memory = Path("/dev/shm")
-        self.folder = tempfile.TemporaryDirectory(dir=memory if memory.is_dir() else None)
         self.clock = Clock()
-        self.opened = fresh_store(Path(self.folder.name), self.clock, POLICY)
-        self.store: Workitems = self.opened.__enter__()
+        where = self.resources.enter_context(self.database())
+        self.store: Workitems = self.resources.enter_context(fresh_store(where, self.clock, POLICY))
         self.images = itertools.count(2)
         self.accepted: set[str] = set()
 
     def teardown(self) -> None:
-        if not hasattr(self, "store"):
-            return
-        self._drain()
-        for record in self._records():
-            self._all_told(record)
-        self.opened.__exit__(None, None, None)
-        self.folder.cleanup()
+        with self.resources:
+            if not hasattr(self, "store"):
+                return
+            self._drain()
+            for record in self._records():
+                self._all_told(record)
 
     @rule(study=st.sampled_from(STUDIES), priority=st.integers(0, 2))
     def receive(self, study: str, priority: int) -> None:
@@ -188,10 +193,23 @@ class Node(RuleBasedStateMachine):
         assert ended <= {DeliveryState.STORED, DeliveryState.REFUSED}
 
 
-TestNode = Node.TestCase
-TestNode.settings = settings(
-    max_examples=12,
-    stateful_step_count=35,
-    deadline=None,
-    suppress_health_check=[HealthCheck.too_slow],
-)
+@contextmanager
+def in_memory() -> Iterator[Path]:
+    # where the system offers it: thousands of commits, and this is not the test of durability
+    memory = Path("/dev/shm")
+    with tempfile.TemporaryDirectory(dir=memory if memory.is_dir() else None) as folder:
+        yield Path(folder)
+
+
+@pytest.mark.parametrize(("kind", "examples"), [("sqlite", 12), ("postgresql", 4)])
+def test_every_image_ends_somewhere(kind: str, examples: int, request: pytest.FixtureRequest) -> None:
+    database = in_memory if kind == "sqlite" else request.getfixturevalue("postgres").database
+    run_state_machine_as_test(
+        lambda: Node(database),  # type: ignore[arg-type]  # anything that gives a machine will do
+        settings=settings(
+            max_examples=examples,
+            stateful_step_count=35,
+            deadline=None,
+            suppress_health_check=[HealthCheck.too_slow],
+        ),
+    )

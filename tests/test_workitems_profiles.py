@@ -43,8 +43,8 @@ def clock() -> Clock:
 
 
 @pytest.fixture
-def store(tmp_path: Path, clock: Clock) -> Iterator[Workitems]:
-    with fresh_store(tmp_path, clock) as opened:
+def store(database: str | Path, clock: Clock) -> Iterator[Workitems]:
+    with fresh_store(database, clock) as opened:
         yield opened
 
 

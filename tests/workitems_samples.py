@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import itertools
-import os
 import threading
 import uuid
 from collections.abc import Callable, Iterator
@@ -12,8 +11,6 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-
-from sqlalchemy import create_engine, text
 
 from mcads_node.finding import Algorithm, Finding, Presence
 from mcads_node.instance import InputCheck, ReceivedInstance, Requestor, Verdict, View
@@ -50,17 +47,10 @@ class Clock:
 
 @contextmanager
 def fresh_store(
-    folder: Path, clock: Callable[[], datetime], policy: WorkPolicy | None = None
+    where: str | Path, clock: Callable[[], datetime], policy: WorkPolicy | None = None
 ) -> Iterator[Workitems]:
-    """An empty store: SQLite, or the PostgreSQL database that the environment names for tests."""
-    url = os.environ.get("MCADS_TEST_DATABASE")
-    if url is not None:
-        engine = create_engine(url)
-        with engine.begin() as connection:
-            connection.execute(text("DROP SCHEMA public CASCADE"))
-            connection.execute(text("CREATE SCHEMA public"))
-        engine.dispose()
-    store = open_store(url or folder / "node.db", clock=clock, policy=policy)
+    """Open an empty store: SQLite in a folder, or the database that a URL names (the fixture `database`)."""
+    store = open_store(where / "node.db" if isinstance(where, Path) else where, clock=clock, policy=policy)
     try:
         yield store
     finally:

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal, get_args
+from typing import Annotated, Literal, Self, get_args
 
-from pydantic import Field, ValidationInfo, field_validator
+from pydantic import Field, ValidationInfo, field_validator, model_validator
 
+from mcads_node.config.tls import NODE_HAS_TLS
 from mcads_node.config.vocabulary import AETitle, Section
 from mcads_node.result import ObjectKind
 
@@ -43,10 +44,32 @@ class DestinationSection(Section):
     ae_title: AETitle
     host: Annotated[str, Field(min_length=1)]
     port: Annotated[int, Field(ge=1, le=65535)]
+    tls: bool = False
+    verify_host: bool = True
+    certificate_name: Annotated[str, Field(pattern=r"^[A-Za-z0-9._:-]{1,253}$")] | None = None
     objects: tuple[ObjectKind, ...] = (ObjectKind.SR, ObjectKind.SUMMARY, ObjectKind.HEATMAP)
     sr_classes: tuple[SRClass, ...] = ("comprehensive-3d", "enhanced")
     captures: CapturesSection = CapturesSection()
     series: dict[ObjectKind, SeriesSection] = Field(default_factory=dict)
+    associations: Annotated[int, Field(ge=1, le=8)] = 1
+    max_age_hours: Annotated[float, Field(gt=0, le=8760)] = 168.0
+    storage_commitment: bool = False
+    commitment_timeout_minutes: Annotated[float, Field(gt=0, le=10080)] = 60.0
+
+    @field_validator("tls")
+    @classmethod
+    def _node_has_certificate(cls, value: bool, info: ValidationInfo) -> bool:
+        if value and not (info.context or {}).get(NODE_HAS_TLS, True):
+            raise ValueError("needs node.tls: the node's certificate, its key, and the CA")
+        return value
+
+    @model_validator(mode="after")
+    def _names_are_for_tls(self) -> Self:
+        if not self.tls and (self.certificate_name or not self.verify_host):
+            raise ValueError("verify_host and certificate_name are for tls: true")
+        if self.certificate_name and not self.verify_host:
+            raise ValueError("certificate_name is not looked at where verify_host is false")
+        return self
 
     @field_validator("objects", "sr_classes")
     @classmethod

@@ -8,7 +8,17 @@ from typing import Annotated, Literal
 
 from pydantic import Field, field_validator
 
+from mcads_node.config.alerts import AlertsSection
+from mcads_node.config.audit import AuditSection
+from mcads_node.config.backup import BackupSection
 from mcads_node.config.destinations import DestinationSection
+from mcads_node.config.disk import DiskSection
+from mcads_node.config.monitoring import MonitoringSection
+from mcads_node.config.network import NetworkSection
+from mcads_node.config.receive import ReceiveSection
+from mcads_node.config.retention import RetentionSection
+from mcads_node.config.tending import TendingSection
+from mcads_node.config.tls import TlsSection
 from mcads_node.config.vocabulary import AETitle, Name, Port, Section
 
 
@@ -20,7 +30,10 @@ class NodeSection(Section):
     port: Port = 11112
     data_dir: Path = Path("/var/lib/mcads-node")
     database: str | None = None
+    database_busy_seconds: Annotated[float, Field(ge=1, le=300)] = 15.0
     max_associations: Annotated[int, Field(ge=1, le=1000)] = 25
+    max_associations_per_requestor: Annotated[int, Field(ge=1, le=1000)] = 10
+    tls: TlsSection | None = None
 
     @field_validator("database")
     @classmethod
@@ -35,6 +48,12 @@ class RequestorSection(Section):
 
     ae_title: AETitle
     address: str
+    called_ae_title: tuple[AETitle, ...] = ()
+
+    @field_validator("called_ae_title", mode="before")
+    @classmethod
+    def _one_or_several(cls, value: object) -> object:
+        return (value,) if isinstance(value, str) else value
 
     @field_validator("address")
     @classmethod
@@ -62,6 +81,7 @@ class AnalysisSection(Section):
     timeout_seconds: Annotated[float, Field(gt=0, le=3600)] = 120.0
     memory_limit_mib: Annotated[int, Field(ge=1024)] = 4096
     max_attempts: Annotated[int, Field(ge=1, le=20)] = 3
+    lease_seconds: Annotated[float, Field(ge=3, le=3600)] = 60.0
     allow_demonstration_models: bool = False
 
 
@@ -73,4 +93,13 @@ class NodeConfig(Section):
     destinations: dict[Name, DestinationSection] = Field(default_factory=dict)
     analysis: AnalysisSection = AnalysisSection()
     report: ReportSection = ReportSection()
+    network: NetworkSection = NetworkSection()
+    receive: ReceiveSection = ReceiveSection()
+    disk: DiskSection = DiskSection()
+    retention: RetentionSection = RetentionSection()
+    backup: BackupSection = BackupSection()
+    tending: TendingSection = TendingSection()
+    monitoring: MonitoringSection = MonitoringSection()
+    alerts: AlertsSection = AlertsSection()
+    audit: AuditSection | None = None
     routes: Path = Path("routes.yaml")

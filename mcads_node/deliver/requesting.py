@@ -6,7 +6,7 @@ import contextlib
 import socket
 import ssl
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any, cast
 
@@ -18,8 +18,11 @@ from pynetdicom.pdu_primitives import A_ASSOCIATE
 from pynetdicom.presentation import PresentationContext
 from pynetdicom.transport import T_CONNECT, AddressInformation, AssociationSocket
 
+from mcads_node import metrics
 from mcads_node.association import MAX_PDU, Timeouts, configure, tune
+from mcads_node.deliver.tls_socket import TlsSocket
 from mcads_node.errors import PeerUnreachable
+from mcads_node.tls import PeerTls, failure_of
 
 _SOP_CLASS_UID = 0x0000_0002
 _ERROR_COMMENT = 0x0000_0902
@@ -33,9 +36,12 @@ class DestinationAddress:
     ae_title: str
     host: str
     port: int
+    #: how it proves who it is; None: plain TCP
+    tls: PeerTls | None = field(default=None, compare=False)
 
     def __str__(self) -> str:
-        return f"{self.ae_title} at {self.host} port {self.port}"
+        secured = "" if self.tls is None else " with TLS"
+        return f"{self.ae_title} at {self.host} port {self.port}{secured}"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -45,6 +51,8 @@ class Caller:
     #: our AE title
     ae_title: str
     timeouts: Timeouts = field(default_factory=Timeouts)
+    #: bytes of one P-DATA-TF PDU that we are ready to take
+    max_pdu: int = MAX_PDU
 
 
 class Heard:
@@ -104,12 +112,24 @@ class _Transport(AssociationSocket):
     def connect(self, primitive: T_CONNECT) -> None:
         connection = self.socket
         super().connect(primitive)
-        if self.socket is None and isinstance(connection, _Socket):
-            self.failure = connection.failure
+        if self.socket is None and connection is not None:
             connection.close()
+
+    @property
+    def ready(self) -> bool:
+        if not isinstance(self.socket, TlsSocket) or not self._is_connected:
+            return super().ready
+        try:
+            return self.socket.has_data()
+        except (OSError, ValueError):
+            # Evt17: the transport connection is closed
+            self.event_queue.put("Evt17")
+            return False
 
     def _shutdown_socket(self) -> None:
         connection = self.socket
+        if isinstance(connection, _Socket | TlsSocket):
+            self.failure = connection.failure or self.failure
         super()._shutdown_socket()
         # where the peer was quicker, shutdown raises in there and close is passed over
         if connection is not None:
@@ -124,13 +144,18 @@ class _Entity(ApplicationEntity):
         tls_args: tuple[ssl.SSLContext, str] | None,
     ) -> AssociationSocket:
         transport = _Transport(assoc, address=address)
-        transport.tls_args = tls_args
+        if tls_args is not None:
+            tls_args[0].sslsocket_class = TlsSocket
+            transport.tls_args = tls_args
         return transport
 
 
 @contextlib.contextmanager
 def associated(
-    destination: DestinationAddress, contexts: Sequence[PresentationContext], caller: Caller
+    destination: DestinationAddress,
+    contexts: Sequence[PresentationContext],
+    caller: Caller,
+    handlers: Sequence[tuple[evt.EventType, Callable[..., Any]]] = (),
 ) -> Iterator[tuple[Association, Heard]]:
     """Open an association, which may have no accepted context; release it, or abort it after an exception.
 
@@ -141,15 +166,20 @@ def associated(
     """
     heard = Heard()
     entity = _Entity(ae_title=caller.ae_title)
-    configure(entity, caller.timeouts)
+    configure(entity, caller.timeouts, caller.max_pdu)
     try:
         association = entity.associate(
             destination.host,
             destination.port,
             contexts=list(contexts),
             ae_title=destination.ae_title,
-            max_pdu=MAX_PDU,
-            evt_handlers=[(evt.EVT_CONN_OPEN, heard.on_open), (evt.EVT_DIMSE_RECV, heard.on_message)],
+            max_pdu=caller.max_pdu,
+            tls_args=None if destination.tls is None else destination.tls.for_host(destination.host),
+            evt_handlers=[
+                (evt.EVT_CONN_OPEN, heard.on_open),
+                (evt.EVT_DIMSE_RECV, heard.on_message),
+                *handlers,
+            ],
         )
     except OSError as error:
         raise PeerUnreachable(f"{destination}: {error.strerror or error}") from error
@@ -168,12 +198,16 @@ def _why_not(association: Association, heard: Heard) -> str:
     if association.is_rejected:
         rejection = cast(A_ASSOCIATE, association.acceptor.primitive)
         return f"rejected the association: {rejection.result_str}, {rejection.reason_str}"
+    transport = association.dul.socket
+    failure = transport.failure if isinstance(transport, _Transport) else None
+    is_secured = transport is not None and transport.tls_args is not None
+    if is_secured and isinstance(failure, ssl.SSLError | ConnectionResetError):
+        metrics.tls_failed("out")
+        return f"cannot be talked to: {failure_of(failure)}"
     if heard.connected_at is not None:
         timeout = association.acse_timeout or 0.0
         if time.monotonic() - heard.connected_at >= timeout:
             return f"did not answer the association request within {timeout:g} s"
         return "aborted the association, or closed the connection, instead of answering"
-    transport = association.dul.socket
-    failure = transport.failure if isinstance(transport, _Transport) else None
     said = "no reason given" if failure is None else failure.strerror or str(failure)
     return f"cannot be connected to: {said}"

@@ -20,6 +20,18 @@ from mcads_node.errors import ConfigError, Problem
 _ADVISORY_LOCK = 0x4D434144
 
 
+def known_revisions() -> list[str]:
+    """Revisions of the tables that this version of the node can bring up to date, the newest first."""
+    return [script.revision for script in ScriptDirectory.from_config(alembic_config()).walk_revisions()]
+
+
+def alembic_config() -> Config:
+    """Say to Alembic where the steps are."""
+    config = Config()
+    config.set_main_option("script_location", str(Path(__file__).parent).replace("%", "%%"))
+    return config
+
+
 def bring_up_to_date(connection: Connection, database: str) -> None:
     """Make or change the tables to what this version of the node expects, all within the open transaction.
 
@@ -38,10 +50,11 @@ def bring_up_to_date(connection: Connection, database: str) -> None:
     if connection.dialect.name == "postgresql":
         # several nodes may start at once; the lock goes with the transaction
         connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": _ADVISORY_LOCK})
-    config = Config()
-    config.set_main_option("script_location", str(Path(__file__).parent).replace("%", "%%"))
+        # a step may take long on a large table
+        connection.execute(text("SET LOCAL statement_timeout = 0"))
+    config = alembic_config()
     config.attributes["connection"] = connection
-    known = [script.revision for script in ScriptDirectory.from_config(config).walk_revisions()]
+    known = known_revisions()
     current = MigrationContext.configure(connection).get_current_revision()
     if current is not None and current not in known:
         message = (

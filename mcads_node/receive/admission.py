@@ -6,16 +6,44 @@ Nobody may send unless listed. AE titles are not authentication: the address mus
 from __future__ import annotations
 
 import ipaddress
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
+from enum import StrEnum
 
 from mcads_node.instance import Requestor
 
 _Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 
 
+class Cause(StrEnum):
+    """Why someone was turned away, in a word that can be counted."""
+
+    UNKNOWN_AE_TITLE = "unknown_ae_title"
+    UNKNOWN_ADDRESS = "unknown_address"
+    CALLED_AE_TITLE = "called_ae_title"
+    #: all associations, or connections, are in use
+    LIMIT = "limit"
+    #: all associations of this requestor are in use
+    REQUESTOR_LIMIT = "requestor_limit"
+    CONGESTED = "congested"
+    #: the association came about, without this SOP class
+    NO_CONTEXT = "no_context"
+    #: no TLS came about, so that nobody knows who it was
+    TLS = "tls"
+    OTHER = "other"
+
+
 @dataclass(frozen=True, kw_only=True)
-class Rejection:
+class Refusal:
+    """Why someone was turned away."""
+
+    cause: Cause
+    #: one clause for an administrator
+    reason: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Rejection(Refusal):
     """An A-ASSOCIATE-RJ, and why it was sent."""
 
     #: 1 permanent, 2 transient
@@ -24,13 +52,14 @@ class Rejection:
     source: int
     #: meaning depends on the source
     diagnostic: int
-    #: one clause for an administrator
-    reason: str
 
+
+_CONGESTION = {"result": 2, "source": 3, "diagnostic": 1}
+_LOCAL_LIMIT = {"result": 2, "source": 3, "diagnostic": 2}
 
 #: what is answered where no decision could be made: nobody comes in because of a fault in here
 UNDECIDED = Rejection(
-    result=2, source=3, diagnostic=1, reason="whether it may associate could not be decided"
+    **_CONGESTION, cause=Cause.OTHER, reason="whether it may associate could not be decided"
 )
 
 
@@ -59,8 +88,12 @@ class Admission:
     ae_title: str
     requestors: tuple[AllowedRequestor, ...]
     max_associations: int
+    #: of one calling AE title; None: no limit of its own
+    max_associations_per_requestor: int | None = None
 
-    def decide(self, requestor: Requestor, open_associations: int, congested: bool) -> Rejection | None:
+    def decide(
+        self, requestor: Requestor, open_associations: Sequence[str], congested: bool
+    ) -> Rejection | None:
         """Decide on an association request; None admits it.
 
         Parameters
@@ -68,29 +101,41 @@ class Admission:
         requestor
             Who asks.
         open_associations
-            Admitted and not yet ended, without this one.
+            Calling AE titles of those that were admitted and have not ended, without this one.
         congested
             The node has no room for more objects.
         """
         known = [each for each in self.requestors if each.ae_title == requestor.ae_title]
         fitting = [each for each in known if _lies_in(requestor.address, each.network)]
         if not fitting:
-            reason = (
-                "its address is not one listed for this AE title" if known else "its AE title is not listed"
-            )
-            return Rejection(result=1, source=1, diagnostic=3, reason=f"{reason} in requestors")
+            return _stranger(known_ae_title=bool(known))
         if requestor.called_ae_title not in self._callable_by(fitting):
-            ours = ", ".join(sorted(self._callable_by(fitting)))
-            return Rejection(result=1, source=1, diagnostic=7, reason=f"it may call us only as {ours}")
+            reason = f"it may call us only as {', '.join(sorted(self._callable_by(fitting)))}"
+            return Rejection(result=1, source=1, diagnostic=7, cause=Cause.CALLED_AE_TITLE, reason=reason)
         if congested:
-            return Rejection(result=2, source=3, diagnostic=1, reason="no room for more objects")
-        if open_associations >= self.max_associations:
+            return Rejection(**_CONGESTION, cause=Cause.CONGESTED, reason="no room for more objects")
+        return self._limit(requestor, open_associations)
+
+    def _limit(self, requestor: Requestor, open_associations: Sequence[str]) -> Rejection | None:
+        if len(open_associations) >= self.max_associations:
             reason = f"all {self.max_associations} associations (node.max_associations) are in use"
-            return Rejection(result=2, source=3, diagnostic=2, reason=reason)
+            return Rejection(**_LOCAL_LIMIT, cause=Cause.LIMIT, reason=reason)
+        own = self.max_associations_per_requestor
+        if own is not None and open_associations.count(requestor.ae_title) >= own:
+            reason = f"all its {own} associations (node.max_associations_per_requestor) are in use"
+            return Rejection(**_LOCAL_LIMIT, cause=Cause.REQUESTOR_LIMIT, reason=reason)
         return None
 
     def _callable_by(self, requestors: Iterable[AllowedRequestor]) -> set[str]:
         return {title for each in requestors for title in each.called_ae_titles or (self.ae_title,)}
+
+
+def _stranger(*, known_ae_title: bool) -> Rejection:
+    if known_ae_title:
+        cause, what = Cause.UNKNOWN_ADDRESS, "its address is not one listed for this AE title"
+    else:
+        cause, what = Cause.UNKNOWN_AE_TITLE, "its AE title is not listed"
+    return Rejection(result=1, source=1, diagnostic=3, cause=cause, reason=f"{what} in requestors")
 
 
 def plain_address(address: str) -> str:

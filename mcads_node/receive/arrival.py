@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Protocol
 
-from mcads_node.errors import InstanceUnreadable, TransientError
+from mcads_node.errors import InstanceUnreadable, StorageFull, TransientError
 from mcads_node.instance import ReceivedInstance, Requestor, is_valid_uid
 from mcads_node.product import IMPLEMENTATION_CLASS_UID, IMPLEMENTATION_VERSION_NAME
 from mcads_node.receive.identifiers import read_identifiers
@@ -22,6 +22,9 @@ SOP_CLASS_NOT_SUPPORTED = 0x0122
 OUT_OF_RESOURCES = 0xA700
 DATA_SET_DOES_NOT_MATCH = 0xA900
 CANNOT_UNDERSTAND = 0xC000
+#: of the class "cannot understand", whose last three digits are free. Not 0x0111, duplicate SOP instance: a
+#: peer may take that for a success and forget its object, as our own deliverer does
+CONFLICTING_INSTANCE = 0xC111
 
 #: a peer's text may be of any length; a UID has at most 64
 _LONGEST_SHOWN = 64
@@ -156,24 +159,62 @@ class Records(Protocol):
         """Commit one row for bytes in the spool that cannot be taken for an instance."""
 
 
-def keep_in(spool: Spool, records: Records) -> Callable[[Arrival], int]:
-    """Return a function that keeps an arrival durably, and only then gives the C-STORE status to answer.
+@dataclass(frozen=True, kw_only=True)
+class Kept:
+    """What became of an arrival."""
 
-    Where the record fails, the file stays: whether its row was committed is not known then. A file without
-    a row is found and removed later (`Spool.orphans`).
+    #: C-STORE status to answer
+    status: int
+    #: how it is on record; None: it is not, and its sender has to keep it
+    receipt: Receipt | None
+    #: why it is not success, or not plainly so; one clause, without PHI
+    reason: str | None = None
+
+
+def keep_in(
+    spool: Spool,
+    records: Records,
+    *,
+    has_room: Callable[[], bool] = lambda: True,
+    refuse_conflicts: bool = False,
+) -> Callable[[Arrival], Kept]:
+    """Return a function that keeps an arrival durably, and only then says what to answer.
+
+    Where the record fails, the file stays, unless the database said that it is full: whether its row was
+    committed is not known then. A file without a row is found and removed later (`Spool.orphans`).
+
+    Parameters
+    ----------
+    spool, records
+        Where bytes and rows go.
+    has_room
+        Whether there is room for more; asked before anything is written.
+    refuse_conflicts
+        Answer a failure where another object came before under the same SOP Instance UID. The bytes and the
+        reason are kept all the same.
     """
 
-    def keep(arrival: Arrival) -> int:
+    def keep(arrival: Arrival) -> Kept:
+        if not has_room():
+            reason = "the disk has less free space than disk.refuse_below_mib"
+            return Kept(status=OUT_OF_RESOURCES, receipt=None, reason=reason)
         try:
-            return _keep(arrival, spool, records)
-        except TransientError:
+            receipt = _record(arrival, spool, records)
+        except TransientError as error:
             # disk full, database locked or away: the peer may try again
-            return OUT_OF_RESOURCES
+            return Kept(status=OUT_OF_RESOURCES, receipt=None, reason=str(error))
+        if arrival.objection is not None:
+            return Kept(status=arrival.objection.status, receipt=receipt, reason=arrival.objection.reason)
+        if receipt not in (Receipt.CONFLICT, Receipt.CONFLICT_AGAIN):
+            return Kept(status=SUCCESS, receipt=receipt)
+        # It is on record, kept apart, and may be called a success: a PACS that mended a name sends like that
+        status = CONFLICTING_INSTANCE if refuse_conflicts else SUCCESS
+        return Kept(status=status, receipt=receipt, reason="other content came before under its UID")
 
     return keep
 
 
-def _keep(arrival: Arrival, spool: Spool, records: Records) -> int:
+def _record(arrival: Arrival, spool: Spool, records: Records) -> Receipt:
     stored = spool.write(arrival.dataset, preface=arrival.meta)
     received = ReceivedInstance(
         sop_class_uid=arrival.sop_class_uid,
@@ -186,13 +227,15 @@ def _keep(arrival: Arrival, spool: Spool, records: Records) -> int:
         size=stored.size,
         digest=stored.digest,
     )
-    if arrival.objection is None:
-        receipt, status = records.record_received(received), SUCCESS
-    else:
-        receipt = records.record_unreadable(received, arrival.objection.reason)
-        status = arrival.objection.status
-    if receipt is Receipt.DUPLICATE:
+    try:
+        if arrival.objection is None:
+            receipt = records.record_received(received)
+        else:
+            receipt = records.record_unreadable(received, arrival.objection.reason)
+    except StorageFull:
+        # said by the database, so there is no row; a file that waits for its removal would take the room
         spool.delete(stored.path)
-    # A conflict, other content under a known UID, is success too: it is on record, kept apart; a PACS that
-    # mended a name sends like that
-    return status
+        raise
+    if receipt in (Receipt.DUPLICATE, Receipt.CONFLICT_AGAIN):
+        spool.delete(stored.path)
+    return receipt

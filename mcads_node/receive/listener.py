@@ -4,26 +4,54 @@ from __future__ import annotations
 
 import contextlib
 import socket
+import struct
 import threading
 import time
+from collections.abc import Callable
 from socketserver import BaseServer
+from typing import Any, cast
 
+import structlog
+from pydicom.errors import BytesLengthException
 from pynetdicom.association import Association
-from pynetdicom.transport import RequestHandler, ThreadedAssociationServer
+from pynetdicom.fsm import InvalidEventError
+from pynetdicom.pdu_primitives import P_DATA
+from pynetdicom.transport import AssociationSocket, RequestHandler, ThreadedAssociationServer
 
-from mcads_node.association import MAX_PDU, tune
+from mcads_node import pulse
+from mcads_node.association import tune
+from mcads_node.receive.handshake import Handshakes
 
-#: the longest PDU that is read; an association request with all 128 contexts stays below it, as do the
-#: P-DATA of peers that disregard our limit by some factor
-LONGEST_PDU = 8 * MAX_PDU
+#: the longest PDU that is read, where none twice as long is offered; an association request with all 128
+#: contexts stays below it, as do the P-DATA of peers that disregard our limit by some factor
+LONGEST_PDU = 1_048_576
 #: connections that have not asked for an association yet, or are being refused one
 MOST_STRANGERS = 100
+#: a listening thread that is silent for longer stands still
+_SILENCE_SECONDS = 120.0
+
+#: what pynetdicom and pydicom raise over a command set that is none
+_MALFORMED = (
+    AttributeError,
+    BytesLengthException,
+    LookupError,
+    NotImplementedError,
+    TypeError,
+    ValueError,
+    struct.error,
+)
+
+log = structlog.stdlib.get_logger(__name__)
 
 
 class Listener(ThreadedAssociationServer):
     """Hands each connection to a thread of its own."""
 
     request_queue_size = 128
+    #: told the address of a connection that was refused since there were too many
+    on_crowded: Callable[[str], None] | None = None
+    #: makes TLS of connections; None: they are plain
+    handshakes: Handshakes | None = None
 
     def get_request(self) -> tuple[socket.socket, tuple[str, int]]:
         """Accept a connection."""
@@ -31,20 +59,58 @@ class Listener(ThreadedAssociationServer):
         tune(connection, self.ae.network_timeout)
         return connection, address
 
-    def verify_request(self, _request: object, _client_address: object) -> bool:
+    def verify_request(self, _request: object, client_address: tuple[str, int]) -> bool:
         """Refuse a connection, unanswered, where there are too many: each costs two threads at once."""
-        return len(self.active_associations) <= self.ae.maximum_associations
+        unsecured = 0 if self.handshakes is None else len(self.handshakes)
+        if len(self.active_associations) + unsecured <= self.ae.maximum_associations:
+            return True
+        if self.on_crowded is not None:
+            self.on_crowded(client_address[0])
+        return False
+
+    def process_request(self, request: Any, client_address: Any) -> None:
+        """Handle a connection in a thread of its own, in which it shakes hands too."""
+        if self.handshakes is not None:
+            self.handshakes.begin(request)
+        try:
+            super().process_request(request, client_address)
+        except RuntimeError:
+            # no thread could be started
+            if self.handshakes is not None:
+                self.handshakes.end(request)
+            raise
+
+    def finish_request(self, request: Any, client_address: Any) -> None:
+        """Handle a connection, once it is secure where it must be."""
+        handshakes, connection = self.handshakes, request
+        if handshakes is None:
+            super().finish_request(request, client_address)
+            return
+        try:
+            secured = handshakes.secure(cast(socket.socket, connection), str(client_address[0]))
+            if secured is not None:
+                super().finish_request(secured, client_address)
+        finally:
+            handshakes.end(connection)
 
     def listen(self) -> None:
         """Accept connections from now on, in a thread."""
         serving = {"poll_interval": 0.1}
         threading.Thread(target=self.serve_forever, kwargs=serving, name="receiver", daemon=True).start()
 
+    def service_actions(self) -> None:
+        """Give a sign of life, several times a second."""
+        pulse.beat(within=_SILENCE_SECONDS)
+
     def shutdown(self) -> None:
         """Accept no more; associations go on."""
         # past pynetdicom's own, which removes the server from a list that only its start_server() puts it on
         BaseServer.shutdown(self)
+        if self.handshakes is not None:
+            # first, since what follows waits for their threads
+            self.handshakes.close()
         self.server_close()
+        pulse.rest("receiver")
 
 
 class Connection(RequestHandler):
@@ -56,15 +122,47 @@ class Connection(RequestHandler):
         if transport is None:
             raise ConnectionError("the connection is gone")
         read = transport.recv
+        longest = max(LONGEST_PDU, 2 * self.ae.maximum_pdu_size)
 
         def recv(nr_bytes: int) -> bytearray:
             # pynetdicom reads whatever length a PDU's header claims, up to 4 GiB, from anyone
-            if nr_bytes > LONGEST_PDU:
-                raise OSError(f"a PDU of {nr_bytes} bytes was announced, at most {LONGEST_PDU} are read")
+            if nr_bytes > longest:
+                raise OSError(f"a PDU of {nr_bytes} bytes was announced, at most {longest} are read")
             return read(nr_bytes)
 
         transport.recv = recv  # type: ignore[method-assign]
+        _survive_malformed(association, transport)
         return association
+
+
+def _survive_malformed(association: Association, transport: AssociationSocket) -> None:
+    """End an association whose peer sends what is none; pynetdicom's reading thread would die of it."""
+    receive, act = association.dimse.receive_primitive, association.dul.state_machine.do_action
+
+    def tell(error: Exception) -> None:
+        # not its text, which may quote the message
+        address, kind = association.requestor.address, type(error).__name__
+        log.warning("association.malformed", address=address, error=kind)
+
+    def receive_primitive(primitive: P_DATA) -> None:
+        try:
+            receive(primitive)
+        except _MALFORMED as error:
+            tell(error)
+            # Evt19 of PS3.8 table 9-10, an invalid PDU: answered by an abort
+            association.dul.event_queue.put("Evt19")
+
+    def do_action(event: str) -> None:
+        try:
+            act(event)
+        except (*_MALFORMED, InvalidEventError) as error:
+            tell(error)
+            # its state is not known any more: without an answer
+            association.dul.kill_dul()
+            transport.close()
+
+    association.dimse.receive_primitive = receive_primitive  # type: ignore[method-assign]
+    association.dul.state_machine.do_action = do_action  # type: ignore[method-assign]
 
 
 def is_open(association: Association) -> bool:
@@ -84,7 +182,8 @@ def close(association: Association) -> None:
     if transport is not None and transport.socket is not None:
         # wakes a thread that waits for the rest of a PDU
         with contextlib.suppress(OSError):
-            transport.socket.shutdown(socket.SHUT_RDWR)
+            # not SSLSocket's own, which takes TLS off while another thread may be sending
+            socket.socket.shutdown(transport.socket, socket.SHUT_RDWR)
     association.kill()
 
 

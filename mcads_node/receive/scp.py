@@ -32,14 +32,17 @@ from pynetdicom.dimse_primitives import C_STORE
 from pynetdicom.pdu_primitives import A_ASSOCIATE
 from pynetdicom.presentation import PresentationContext, build_context
 
-from mcads_node.association import Timeouts, configure
+from mcads_node.association import MAX_PDU, Timeouts, configure
 from mcads_node.errors import PeerUnreachable
 from mcads_node.instance import Requestor, is_valid_uid
 from mcads_node.read.transfer_syntaxes import LOSSY
-from mcads_node.receive.admission import UNDECIDED, Admission, Rejection, plain_address
+from mcads_node.receive.admission import UNDECIDED, Admission, Cause, Refusal, Rejection, plain_address
 from mcads_node.receive.arrival import Arrival, StoreCommand, arrival_of
+from mcads_node.receive.commitment import STRANGERS, CommitmentReports
+from mcads_node.receive.handshake import Handshakes
 from mcads_node.receive.identifiers import uid_text
 from mcads_node.receive.listener import MOST_STRANGERS, Connection, Listener, close, is_open
+from mcads_node.tls import Tls
 
 #: SOP classes of radiographs
 STORAGE_CLASSES = {
@@ -61,6 +64,7 @@ _COMMENTS = {
     0xA700: "out of resources, try again later",
     0xA900: "data set does not match the command",
     0xC000: "the data set cannot be parsed",
+    0xC111: "another object came before with this SOP Instance UID",
 }
 
 
@@ -78,6 +82,10 @@ class ReceiverSettings:
     #: 0: any free one, read it back from `StorageScp.port`
     port: int = 0
     timeouts: Timeouts = field(default_factory=Timeouts)
+    #: bytes of one P-DATA-TF PDU that peers may send
+    max_pdu: int = MAX_PDU
+    #: None: plain TCP; otherwise nothing but TLS
+    tls: Tls | None = None
 
 
 def by_preference(transfer_syntaxes: tuple[str, ...]) -> list[str]:
@@ -106,19 +114,23 @@ class StorageScp:
         Told who was refused an association, or a presentation context, and why.
     is_congested
         Whether there is no room for more objects: then no association is accepted.
+    reports
+        Takes answers to requests for Storage Commitment; none are taken without it.
     """
 
     def __init__(
         self,
         settings: ReceiverSettings,
         keep: Callable[[Arrival], int],
-        on_rejected: Callable[[Requestor, str], None],
+        on_rejected: Callable[[Requestor, Refusal], None],
         is_congested: Callable[[], bool] = lambda: False,
+        reports: CommitmentReports | None = None,
     ) -> None:
         self._settings = settings
         self._keep = keep
         self._on_rejected = on_rejected
         self._is_congested = is_congested
+        self._reports = reports
         self._server: Listener | None = None
         self._stopping = threading.Event()
         self._lock = threading.Lock()
@@ -145,7 +157,7 @@ class StorageScp:
         """
         settings = self._settings
         entity = ApplicationEntity(ae_title=settings.admission.ae_title)
-        configure(entity, settings.timeouts)
+        configure(entity, settings.timeouts, settings.max_pdu)
         # our own limit is `Admission`; pynetdicom's counts connections that never asked for anything as well
         entity.maximum_associations = settings.admission.max_associations + MOST_STRANGERS
         syntaxes = by_preference(settings.transfer_syntaxes)
@@ -155,7 +167,7 @@ class StorageScp:
                 entity,
                 (settings.host, settings.port),
                 settings.admission.ae_title,
-                [*contexts, build_context(VERIFICATION)],
+                [*contexts, build_context(VERIFICATION), *([self._reports.context] if self._reports else [])],
                 evt_handlers=[
                     (evt.EVT_REQUESTED, self._on_requested),
                     (evt.EVT_ACCEPTED, self._on_accepted),
@@ -163,12 +175,18 @@ class StorageScp:
                     (evt.EVT_DIMSE_SENT, self._on_message_sent),
                     (evt.EVT_PDU_SENT, self._on_pdu_sent),
                     (evt.EVT_C_STORE, self._on_store),
+                    *([(evt.EVT_N_EVENT_REPORT, self._reports.on_report)] if self._reports else []),
                 ],
                 request_handler=Connection,
             )
         except OSError as error:
             place = f"{settings.host} port {settings.port}"
             raise PeerUnreachable(f"cannot listen on {place}: {error.strerror or error}") from error
+        self._server.on_crowded = self._on_crowded
+        tls = settings.tls
+        if tls is not None:
+            seconds = settings.timeouts.acse
+            self._server.handshakes = Handshakes(lambda: tls.acceptor, seconds, self._on_insecure)
         self._server.listen()
 
     def stop(self, grace_seconds: float = 10.0) -> None:
@@ -192,6 +210,15 @@ class StorageScp:
 
     # events, in the order in which an association has them; those marked DUL come from its reading thread
 
+    def _on_crowded(self, address: str) -> None:
+        stranger = Requestor(ae_title="", address=plain_address(address), called_ae_title="")
+        reason = "too many connections are open; this one was closed before it asked for an association"
+        self._on_rejected(stranger, Refusal(cause=Cause.LIMIT, reason=reason))
+
+    def _on_insecure(self, address: str, reason: str) -> None:
+        stranger = Requestor(ae_title="", address=plain_address(address), called_ae_title="")
+        self._on_rejected(stranger, Refusal(cause=Cause.TLS, reason=reason))
+
     def _on_requested(self, event: evt.Event) -> None:
         association = event.assoc
         # pynetdicom logs what a handler raises and goes on to accept: so the answer is no until it is yes
@@ -203,15 +230,21 @@ class StorageScp:
                 association.acse.send_reject(rejection.result, rejection.source, rejection.diagnostic)
                 # waits until the rejection is sent: the thread closes the socket when this handler returns
                 association.kill()
-        if rejection is not None:
-            self._on_rejected(_requestor(association), rejection.reason)
+                self._on_rejected(_requestor(association), rejection)
 
     def _decide(self, association: Association) -> Rejection | None:
         requestor = _requestor(association)
         congested = self._stopping.is_set() or self._is_congested()
+        # outside the lock: it may have to wait for a name service
+        reports = self._reports if self._reports and self._reports.admits(requestor) else None
         with self._lock:
-            count = sum(1 for each in self._admitted if is_open(each))
-            rejection = self._settings.admission.decide(requestor, count, congested)
+            others = [_requestor(each).ae_title for each in self._admitted if is_open(each)]
+            rejection = self._settings.admission.decide(requestor, others, congested)
+            full = congested or len(others) >= self._settings.admission.max_associations
+            if reports is not None and not full and rejection is not None and rejection.cause in STRANGERS:
+                # it may answer us though it may not send: nothing else is offered to it
+                association.acceptor.supported_contexts = reports.only_contexts
+                rejection = None
             if rejection is None:
                 self._admitted.add(association)
         return rejection
@@ -224,7 +257,8 @@ class StorageScp:
             if name is not None:
                 offered = ", ".join(proposed[refused.context_id].transfer_syntax)
                 reason = f"{name} offered only in transfer syntaxes that cannot be read here: {offered}"
-                self._on_rejected(_requestor(event.assoc), reason)
+                refusal = Refusal(cause=Cause.NO_CONTEXT, reason=reason)
+                self._on_rejected(_requestor(event.assoc), refusal)
 
     def _on_message_received(self, event: evt.Event) -> None:  # DUL
         if not isinstance(event.message, C_STORE_RQ):

@@ -172,7 +172,10 @@ def _images(page: Page, y: int, content: Content, strip: Strip) -> int:
             x = strip.left + place * (cell + gap)
             _thumbnail(page, (x, y, x + cell, y + tallest), content.readings[index])
             below = page.text((x, y + tallest + 4), content.names[index], 20, cell, bold=True)
-            said = wording.shown_text(content.readings[index], content.tr)
+            # after a revision much later the picture may be gone (retention): then nothing is drawn in it
+            kept = bool(content.readings[index].thumbnail)
+            lost = content.tr("The picture is no longer kept.")
+            said = wording.shown_text(content.readings[index], content.tr) if kept else lost
             row_end = max(row_end, page.text((x, below), said, _SMALL, cell, fill=DIM))
         y = row_end + 8
     if any(reading.heatmaps for reading in content.readings):
@@ -183,6 +186,8 @@ def _images(page: Page, y: int, content: Content, strip: Strip) -> int:
 def _thumbnail(page: Page, corners: tuple[int, int, int, int], reading: ImageReading) -> None:
     left, top, right, bottom = corners
     page.box(corners, (0, 0, 0))
+    if not reading.thumbnail:
+        return
     picture = decode_png(reading.thumbnail)
     picture.thumbnail((right - left, bottom - top))
     at = (left + (right - left - picture.width) // 2, top + (bottom - top - picture.height) // 2)

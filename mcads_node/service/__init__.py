@@ -1,7 +1,31 @@
 """The node as a whole: what a configuration stands for, how its parts start and stop, and running it."""
 
-from mcads_node.service.configured import check_model, destination_address, load, model_store
+from mcads_node.service.configured import (
+    caller_of,
+    check_model,
+    destination_address,
+    disk_guard_of,
+    load,
+    model_store,
+    tls_of,
+)
 from mcads_node.service.node import Node
+from mcads_node.service.roles import ALL_ROLES, Role
 from mcads_node.service.serve import serve
+from mcads_node.service.watch import limits_of, monitoring_port
 
-__all__ = ["Node", "check_model", "destination_address", "load", "model_store", "serve"]
+__all__ = [
+    "ALL_ROLES",
+    "Node",
+    "Role",
+    "caller_of",
+    "check_model",
+    "destination_address",
+    "disk_guard_of",
+    "limits_of",
+    "load",
+    "model_store",
+    "monitoring_port",
+    "serve",
+    "tls_of",
+]

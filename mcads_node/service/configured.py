@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 from pathlib import Path
 
+from mcads_node.association import Timeouts
 from mcads_node.compute import Compute
-from mcads_node.config import Configuration, DestinationSection, load_configuration
-from mcads_node.deliver.send import DestinationAddress
+from mcads_node.config import Configuration, DestinationSection, NodeConfig, load_configuration
+from mcads_node.deliver.send import Caller, DestinationAddress
+from mcads_node.disk import DiskGuard
 from mcads_node.model_store.store import ModelStore
 from mcads_node.shipped import shipped_folder
 from mcads_node.state import weights_dir
 from mcads_node.task import WorkerSettings
+from mcads_node.tls import PeerTls, Tls, TlsFiles
 
 #: what "auto" stops at: each worker holds a model of its own
 _MOST_WORKERS = 8
@@ -44,14 +48,70 @@ def check_model(configuration: Configuration) -> str:
         With what to do.
     """
     analysis = configuration.node.analysis
+    with contextlib.suppress(OSError):
+        # before weights are written to a folder in it, which would be made for all to read; who locks it
+        # tells of what is wrong with it
+        configuration.node.node.data_dir.mkdir(parents=True, exist_ok=True, mode=0o700)
     store = model_store(configuration)
     store.require_allowed(analysis.model, allow_demonstration=analysis.allow_demonstration_models)
     return store.verify(analysis.model)
 
 
-def destination_address(destination: DestinationSection) -> DestinationAddress:
-    """Give the network's view of a configured destination."""
-    return DestinationAddress(ae_title=destination.ae_title, host=destination.host, port=destination.port)
+def tls_of(config: NodeConfig) -> Tls | None:
+    """Read the node's certificate and CAs; None where it speaks plain TCP.
+
+    Raises
+    ------
+    ConfigError
+        With all that is wrong with the files.
+    """
+    section = config.node.tls
+    if section is None:
+        return None
+    return Tls(
+        TlsFiles(
+            certificate=section.certificate,
+            key=section.key,
+            ca=section.ca,
+            require_client_certificate=section.require_client_certificate,
+        )
+    )
+
+
+def destination_address(destination: DestinationSection, tls: Tls | None) -> DestinationAddress:
+    """Give the network's view of a configured destination; `tls` is what `tls_of` gave."""
+    peer = None
+    if destination.tls:
+        if tls is None:
+            raise ValueError("a destination with tls takes a node with tls; the configuration is not checked")
+        peer = PeerTls(tls=tls, verify_host=destination.verify_host, name=destination.certificate_name)
+    return DestinationAddress(
+        ae_title=destination.ae_title, host=destination.host, port=destination.port, tls=peer
+    )
+
+
+def timeouts_of(config: NodeConfig) -> Timeouts:
+    """Say how long peers are waited for."""
+    network = config.network
+    return Timeouts(
+        connect=network.connect_seconds,
+        acse=network.acse_seconds,
+        dimse=network.dimse_seconds,
+        network=network.idle_seconds,
+    )
+
+
+def caller_of(config: NodeConfig) -> Caller:
+    """Say who the node is to the peers that it calls."""
+    return Caller(
+        ae_title=config.node.ae_title, timeouts=timeouts_of(config), max_pdu=config.network.max_pdu_bytes
+    )
+
+
+def disk_guard_of(config: NodeConfig) -> DiskGuard:
+    """Watch the disk of the data folder, which must exist."""
+    disk = config.disk
+    return DiskGuard(config.node.data_dir, disk.alert_below_mib << 20, disk.refuse_below_mib << 20)
 
 
 def compute_of(configuration: Configuration) -> Compute:

@@ -3,18 +3,38 @@
 from __future__ import annotations
 
 import socket
+import threading
+from collections.abc import Callable, Collection
 from contextlib import ExitStack
+from datetime import timedelta
+from functools import partial
 from pathlib import Path
 
 import structlog
 
+from mcads_node import __version__
+from mcads_node.compute import Compute
 from mcads_node.config import Configuration, load_rules
 from mcads_node.deliver.deliverer import Deliverer, DeliverySettings
-from mcads_node.deliver.send import Caller
 from mcads_node.dispatch import Dispatcher, DispatchSettings
-from mcads_node.profile import renditions
-from mcads_node.service.configured import compute_of, destination_address, model_store
-from mcads_node.service.receiver import receiver_of
+from mcads_node.errors import ConfigError, NodeError
+from mcads_node.profile import Profile, renditions
+from mcads_node.service.auditing import audit_of, tell_sent
+from mcads_node.service.certificates import read_again, tell_of
+from mcads_node.service.configured import (
+    caller_of,
+    compute_of,
+    destination_address,
+    disk_guard_of,
+    model_store,
+    tls_of,
+)
+from mcads_node.service.delivering import all_of, count_commitment, count_transfer, terms_of
+from mcads_node.service.jobs import disk_job, jobs_of, upkeep_jobs
+from mcads_node.service.peers import PeerWatch
+from mcads_node.service.receiver import Receiver
+from mcads_node.service.roles import ALL_ROLES, Role
+from mcads_node.service.watch import Watch, Watched, alert_job
 from mcads_node.state import open_state
 from mcads_node.tend import Tender
 
@@ -26,45 +46,97 @@ WORK_GRACE_SECONDS = 30.0
 
 
 class Node:
-    """Everything of one machine's node, in the order in which it is started.
+    """The parts of a node that this process runs, in the order in which they are started.
+
+    Parts of one process wake each other up; those of other processes look for work by themselves.
 
     Parameters
     ----------
     configuration
         As checked by :func:`load`.
+    roles
+        Which parts.
     """
 
-    def __init__(self, configuration: Configuration) -> None:
+    def __init__(self, configuration: Configuration, roles: Collection[Role] = ALL_ROLES) -> None:
         self._configuration = configuration
         self._labels = model_store(configuration).manifest(configuration.node.analysis.model).labels
         node = configuration.node.node
+        # before anything is opened: a file may be wrong
+        self._tls = tls_of(configuration.node)
+        self._roles = roles
+        self._is_started = False
         #: the last that was started is the first to stop
         self._stops = ExitStack()
         self._state = open_state(configuration.node)
         self._stops.callback(self._state.close)
+        self._disk = disk_guard_of(configuration.node)
         self._name = f"{socket.gethostname()}/{node.ae_title}"
-        self._compute = compute_of(configuration)
+        self._audit = audit_of(configuration, self._state)
+        self._lease = timedelta(seconds=configuration.node.analysis.lease_seconds)
         destinations = configuration.node.destinations
         profiles = {name: renditions(each, configuration.node.report) for name, each in destinations.items()}
-        self._deliverer = Deliverer(
+        self._deliverer = self._make_deliverer(profiles) if Role.DELIVER in roles else None
+        self._compute = compute_of(configuration) if Role.ANALYSE in roles else None
+        self._dispatcher = self._make_dispatcher(self._compute, profiles) if self._compute else None
+        poke_dispatch = self._dispatcher.poke if self._dispatcher else _nobody
+        jobs = jobs_of(self._state, self._lease, poke_dispatch) if Role.TEND in roles else None
+        watched = self._watched()
+        self._watch = Watch(watched)
+        alerts = alert_job(watched)
+        stopping = threading.Event()
+        addresses = {name: destination_address(each, self._tls) for name, each in destinations.items()}
+        #: whether each destination answers; asked where the role tend runs
+        self.peers = PeerWatch(addresses, caller_of(configuration.node), stopping)
+        upkeep = upkeep_jobs(configuration.node, self._state, self.peers, stopping)
+        all_jobs = None if jobs is None else [*jobs, disk_job(self._disk), alerts, *upkeep]
+        self._tender = None if all_jobs is None else Tender(all_jobs, stopping)
+        self._receiver = (
+            Receiver(configuration, self._state, self._disk, self._audit, poke_dispatch, self._tls)
+            if Role.RECEIVE in roles
+            else None
+        )
+
+    def _watched(self) -> Watched:
+        return Watched(
+            configuration=self._configuration,
+            roles=self._roles,
+            state=self._state,
+            disk=self._disk,
+            receiver_port=lambda: self.port if self._is_started else None,
+            workers_alive=lambda: self._compute.alive if self._compute else None,
+            certificates=self._tls.certificates if self._tls else dict,
+            audit_lost=lambda: self._audit.lost,
+        )
+
+    def _make_deliverer(self, profiles: dict[str, Profile]) -> Deliverer:
+        destinations = self._configuration.node.destinations
+        return Deliverer(
             DeliverySettings(
-                destinations={name: destination_address(each) for name, each in destinations.items()},
-                caller=Caller(ae_title=node.ae_title),
+                destinations={
+                    name: destination_address(each, self._tls) for name, each in destinations.items()
+                },
+                caller=caller_of(self._configuration.node),
                 profiles=profiles,
+                terms={name: terms_of(each) for name, each in destinations.items()},
+                holder=self._name,
+                observer=all_of((count_transfer, partial(tell_sent, self._audit))),
+                on_commitment=count_commitment,
             ),
             self._state.workitems,
             self._state.results,
         )
-        self._dispatcher = Dispatcher(
+
+    def _make_dispatcher(self, compute: Compute, profiles: dict[str, Profile]) -> Dispatcher:
+        dispatcher = Dispatcher(
             self._state,
-            self._compute,
+            compute,
             profiles=profiles,
-            poke_delivery=self._deliverer.poke,
-            settings=DispatchSettings(worker=self._name),
+            poke_delivery=self._deliverer.poke if self._deliverer else _nobody,
+            settings=DispatchSettings(worker=self._name, lease=self._lease),
         )
-        self._dispatcher.use_rules(configuration.rules)
-        self._tender = Tender(self._state, self._dispatcher.poke)
-        self._receiver = receiver_of(configuration, self._state, self._dispatcher)
+        dispatcher.use_rules(self._configuration.rules)
+        return dispatcher
 
     def start(self) -> None:
         """Start; the receiver comes last, so that nothing is accepted that could not be worked on.
@@ -74,24 +146,52 @@ class Node:
         NodeError
             The model cannot be loaded, or the port cannot be listened on.
         """
+        # first, so that whoever asks is told that the node is not ready yet
+        self._start(self._watch.start, self._watch.stop)
+        self._start(self._audit.start, self._audit.stop)
+        self._stops.callback(self._tell_end)
+        if self._compute is not None:
+            self._start_compute(self._compute)
+        if self._tender is not None:
+            self._start(self._tender.start, self._tender.stop)
+        if self._deliverer is not None:
+            self._start(self._deliverer.start, self._deliverer.stop)
+        if self._dispatcher is not None:
+            self._start(self._dispatcher.start, partial(self._dispatcher.stop, WORK_GRACE_SECONDS))
+        if self._receiver is not None:
+            self._start(self._receiver.start, partial(self._receiver.stop, RECEIVE_GRACE_SECONDS))
+        self._note("started", f"version {__version__}: {', '.join(sorted(self._roles))}")
+        self._audit.application_started()
+        self._is_started = True
+        tell_of(self._tls)
+
+    def _start_compute(self, compute: Compute) -> None:
         # what an earlier run of this node held when it died is nobody's now
         for lease in self._state.workitems.expire_leases(held_by=self._name):
             log.warning("work.lease_expired", workitem=lease.number, reason=lease.reason)
-        self._stops.callback(self._compute.stop, grace_seconds=1.0)
-        self._compute.start()
-        self._tender.start()
-        self._stops.callback(self._tender.stop)
-        self._deliverer.start()
-        self._stops.callback(self._deliverer.stop)
-        self._dispatcher.start()
-        self._stops.callback(self._dispatcher.stop, WORK_GRACE_SECONDS)
-        self._receiver.start()
-        self._stops.callback(self._receiver.stop, RECEIVE_GRACE_SECONDS)
+        self._stops.callback(compute.stop, grace_seconds=1.0)
+        compute.start()
+
+    def _note(self, what: str, why: str | None = None) -> None:
+        try:
+            self._state.workitems.note(self._name, what, "node", why)
+        except NodeError as error:
+            # the record lacks it; a node that cannot write has told so elsewhere, and must be able to end
+            log.error("event.unrecorded", what=what, reason=str(error))
+
+    def _tell_end(self) -> None:
+        if self._is_started:
+            self._note("stopped")
+            self._audit.application_stopped()
+
+    def _start(self, start: Callable[[], None], stop: Callable[[], object]) -> None:
+        start()
+        self._stops.callback(stop)
 
     @property
-    def port(self) -> int:
-        """The port that the receiver listens on."""
-        return self._receiver.port
+    def port(self) -> int | None:
+        """The port that the receiver listens on; None where this process does not receive."""
+        return self._receiver.port if self._receiver else None
 
     def reload_rules(self, config: Path) -> None:
         """Read the routes again, and use them from the next image on.
@@ -105,9 +205,24 @@ class Node:
             The rules are wrong; those that were used go on being used.
         """
         node = self._configuration.node
-        rules = load_rules(config.parent / node.routes, node.destinations, self._labels)
-        self._dispatcher.use_rules(rules)
+        try:
+            rules = load_rules(config.parent / node.routes, node.destinations, self._labels)
+        except ConfigError as error:
+            self._note("routes kept", str(error))
+            raise
+        self._note("routes reloaded", f"{len(rules)} rules")
+        if self._dispatcher is not None:
+            self._dispatcher.use_rules(rules)
+
+    def reload_certificates(self) -> None:
+        """Read certificates, key and CAs again; if they are right, the next association uses them."""
+        read_again(self._tls, self._note)
 
     def stop(self) -> None:
         """Stop accepting, finish what is being received and analysed, stop delivering, close the state."""
+        self._watch.end()
         self._stops.close()
+
+
+def _nobody() -> None:
+    """Wake nobody: who would do the work runs elsewhere, and looks for it by itself."""

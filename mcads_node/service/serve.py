@@ -2,24 +2,22 @@
 
 from __future__ import annotations
 
-import fcntl
-import os
 import queue
 import signal
 import threading
 import traceback
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Collection
 from pathlib import Path
 from types import FrameType
 
 import structlog
 
-from mcads_node import __version__
+from mcads_node import __version__, metrics
 from mcads_node.errors import ConfigError, NodeError
 from mcads_node.sdnotify import notify
 from mcads_node.service.configured import check_model, load
 from mcads_node.service.node import Node
+from mcads_node.service.roles import ALL_ROLES, Role, alone_in
 
 log = structlog.stdlib.get_logger(__name__)
 
@@ -28,27 +26,8 @@ _VITAL_THREADS = ("dispatch", "deliver-", "compute", "receiver")
 _THREAD_DEATH = -1
 
 
-@contextmanager
-def _alone_in(folder: Path) -> Iterator[None]:
-    """Hold the data folder: two nodes on one folder would take each other's work for a dead node's."""
-    try:
-        folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-        handle = os.open(folder / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-    except OSError as error:
-        raise NodeError(f"{folder} (node.data_dir) cannot be used: {error.strerror}") from error
-    try:
-        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError as error:
-        os.close(handle)
-        raise NodeError(f"{folder} (node.data_dir) is in use by another node that is running") from error
-    try:
-        yield
-    finally:
-        os.close(handle)
-
-
-def serve(config: Path) -> None:
-    """Run the node until SIGTERM or SIGINT; SIGHUP reads the routes again.
+def serve(config: Path, roles: Collection[Role] = ALL_ROLES) -> None:
+    """Run the node, or some roles of it, until SIGTERM or SIGINT; SIGHUP reads the routes again.
 
     Raises
     ------
@@ -56,7 +35,7 @@ def serve(config: Path) -> None:
         It cannot start, and why.
     """
     configuration = load(config)
-    digest = check_model(configuration)
+    digest = check_model(configuration) if Role.ANALYSE in roles else None
     # a SimpleQueue, since its put may be interrupted by another put: by a second signal during the first
     asked: queue.SimpleQueue[int] = queue.SimpleQueue()
 
@@ -75,19 +54,22 @@ def serve(config: Path) -> None:
     threading.excepthook = on_thread_death
     for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
         signal.signal(number, on_signal)
-    with _alone_in(configuration.node.node.data_dir):
-        node = Node(configuration)
+    with alone_in(configuration.node, roles):
+        node = Node(configuration, roles)
         try:
             node.start()
+            metrics.describe(__version__, configuration.node.analysis.model, digest or "")
             log.info(
                 "node.ready",
                 version=__version__,
                 ae_title=configuration.node.node.ae_title,
+                roles=sorted(roles),
                 port=node.port,
                 model=configuration.node.analysis.model,
                 weights=digest,
             )
-            notify(f"READY=1\nSTATUS=listening on port {node.port}")
+            status = ", ".join(sorted(roles)) if node.port is None else f"listening on port {node.port}"
+            notify(f"READY=1\nSTATUS={status}")
             _wait_for_the_end(config, node, asked)
         finally:
             notify("STOPPING=1")
@@ -100,6 +82,7 @@ def _wait_for_the_end(config: Path, node: Node, asked: queue.SimpleQueue[int]) -
     while (number := asked.get()) not in (signal.SIGTERM, signal.SIGINT):
         if number == _THREAD_DEATH:
             raise NodeError("a thread of the node died of a defect (see the log); start the node anew")
+        node.reload_certificates()
         try:
             node.reload_rules(config)
             log.info("routes.reloaded")

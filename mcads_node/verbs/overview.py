@@ -10,6 +10,7 @@ from mcads_node.errors import PermanentError
 from mcads_node.model_store.store import ModelStore
 from mcads_node.shipped import shipped_folder
 from mcads_node.state import State, open_state, weights_dir
+from mcads_node.verbs.person import administrator
 from mcads_node.workitems import InstanceRecord, ResultRecord, Retried, StudyLine, StudyRecord
 from mcads_node.yamlfile import load_yaml
 
@@ -28,6 +29,24 @@ def list_refused(config: Path, limit: int) -> list[dict[str, Any]]:
     workitems = state_of(config).workitems
     try:
         return [_image(instance) | {"path": instance.path} for instance in workitems.list_refused(limit)]
+    finally:
+        workitems.close()
+
+
+def list_turned_away(config: Path, limit: int) -> list[dict[str, Any]]:
+    """Tell of the peers that were refused an association, or a SOP class within one, newest first."""
+    workitems = state_of(config).workitems
+    try:
+        return [
+            {
+                "at": each.at.isoformat(),
+                "requestor": each.peer.who,
+                "subject": each.peer.subject,
+                "reason": each.peer.reason,
+                "times": each.peer.times,
+            }
+            for each in workitems.list_turned_away(limit)
+        ]
     finally:
         workitems.close()
 
@@ -51,7 +70,7 @@ def retry_study(config: Path, study: str) -> Retried:
     """Have a study's quarantined work and refused deliveries tried again."""
     workitems = state_of(config).workitems
     try:
-        return workitems.retry(which(study))
+        return workitems.retry(which(study), who=administrator())
     finally:
         workitems.close()
 
@@ -107,6 +126,16 @@ def _line(line: StudyLine) -> dict[str, Any]:
         "open_workitems": line.open_workitems,
         "instances": {str(state): count for state, count in line.instances.items()},
         "deliveries": {str(state): count for state, count in line.deliveries.items()},
+        "waiting_for": [
+            {
+                "destination": each.destination,
+                "pending": each.pending,
+                "awaiting_commitment": each.awaiting_commitment,
+                "deferred_until": each.deferred_until and each.deferred_until.isoformat(),
+                "reason": each.reason,
+            }
+            for each in line.waiting_for
+        ],
         "trouble": line.trouble,
     }
 
@@ -148,6 +177,7 @@ def _image(instance: InstanceRecord) -> dict[str, Any]:
         "received_at": instance.received_at.isoformat(),
         "state": str(instance.state),
         "reason": instance.reason,
+        "file_deleted_at": instance.file_deleted_at.isoformat() if instance.file_deleted_at else None,
     }
     if analysis is None:
         return told
@@ -183,6 +213,7 @@ def _result(result: ResultRecord) -> dict[str, Any]:
         "digest": result.object.digest,
         "path": result.object.path,
         "retracted_by": result.retracted_by,
+        "file_deleted_at": result.file_deleted_at.isoformat() if result.file_deleted_at else None,
         "deliveries": [
             {
                 "number": delivery.number,
@@ -192,6 +223,7 @@ def _result(result: ResultRecord) -> dict[str, Any]:
                 "status": delivery.status,
                 "reason": delivery.reason,
                 "stands_in_for": delivery.stands_in_for,
+                "awaits_commitment": delivery.commitment_due_at is not None,
             }
             for delivery in result.deliveries
         ],

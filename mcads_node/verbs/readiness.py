@@ -2,21 +2,27 @@
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from mcads_node.config import Configuration, DestinationSection
-from mcads_node.deliver.send import Caller, echo, negotiate
-from mcads_node.errors import ConfigError, ModelUnusable, NodeError, PeerUnreachable, Problem
+from mcads_node.config import Configuration
+from mcads_node.deliver.send import DestinationAddress, echo, negotiate
+from mcads_node.disk import Room
+from mcads_node.errors import ConfigError, ModelUnusable, NodeError, PeerUnreachable, Problem, TransientError
 from mcads_node.profile import negotiated, renditions
 from mcads_node.result import ObjectKind, Rendition
-from mcads_node.service import check_model, destination_address, load, model_store
+from mcads_node.service import (
+    caller_of,
+    check_model,
+    destination_address,
+    disk_guard_of,
+    load,
+    model_store,
+    tls_of,
+)
 from mcads_node.state import open_state
-
-#: less free space than this in data_dir is told as a failure
-LEAST_FREE_BYTES = 2 * 1024**3
+from mcads_node.tls import Tls, now
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -48,7 +54,11 @@ def run_checks(config: Path) -> list[CheckResult]:
         text = "requestors is empty: nobody may send"
         results.append(CheckResult(name="requestors", ok=False, text=text))
     results += [_model(configuration), _disk(configuration), _database(configuration)]
-    return [*results, *_peers(configuration)]
+    try:
+        tls = tls_of(configuration.node)
+    except ConfigError as error:
+        return [*results, CheckResult(name="tls", ok=False, text=str(error)), *_peers(configuration, None)]
+    return [*results, *_certificate(tls), *_peers(configuration, tls)]
 
 
 def echo_destination(config: Path, name: str) -> CheckResult:
@@ -65,7 +75,19 @@ def echo_destination(config: Path, name: str) -> CheckResult:
         known = ", ".join(sorted(configuration.node.destinations)) or "none"
         message = f"{name!r} is not one of them ({known})"
         raise ConfigError([Problem(file=str(config), line=None, key="destinations", message=message)])
-    return _echo(configuration, name, destination)
+    return _echo(configuration, name, destination_address(destination, tls_of(configuration.node)))
+
+
+def _certificate(tls: Tls | None) -> Iterator[CheckResult]:
+    if tls is None:
+        return
+    faults = tls.faults(now())
+    text = f"the node's certificate is valid until {tls.expires_at:%Y-%m-%d}"
+    if faults:
+        text = f"the node's certificate will be refused: {'; '.join(faults)}"
+    yield CheckResult(name="tls", ok=not faults, text=text)
+    for caution in tls.cautions(now()):
+        yield CheckResult(name="tls", ok=True, warning=True, text=caution)
 
 
 def _model(configuration: Configuration) -> CheckResult:
@@ -82,11 +104,16 @@ def _disk(configuration: Configuration) -> CheckResult:
     folder = configuration.node.node.data_dir
     try:
         folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-        free = shutil.disk_usage(folder).free
+        disk = disk_guard_of(configuration.node)
+        free, room = disk.free_bytes(), disk.room()
     except OSError as error:
         return CheckResult(name="disk", ok=False, text=f"{folder}: {error.strerror}")
+    except TransientError as error:
+        return CheckResult(name="disk", ok=False, text=str(error))
     text = f"{folder}: {free / 1024**3:.1f} GiB free"
-    return CheckResult(name="disk", ok=free >= LEAST_FREE_BYTES, text=text)
+    if room is Room.FULL:
+        text += f"; below {configuration.node.disk.refuse_below_mib} MiB nothing is received"
+    return CheckResult(name="disk", ok=room is not Room.FULL, warning=room is Room.LOW, text=text)
 
 
 def _database(configuration: Configuration) -> CheckResult:
@@ -99,28 +126,33 @@ def _database(configuration: Configuration) -> CheckResult:
     return CheckResult(name="database", ok=True, text=f"opened, {waiting} deliveries waiting")
 
 
-def _peers(configuration: Configuration) -> Iterator[CheckResult]:
+def _peers(configuration: Configuration, tls: Tls | None) -> Iterator[CheckResult]:
     for name, destination in configuration.node.destinations.items():
-        answer = _echo(configuration, name, destination)
+        if destination.tls and tls is None:
+            yield CheckResult(name=name, ok=False, text="not asked: it takes TLS, of which files are wrong")
+            continue
+        address = destination_address(destination, tls)
+        answer = _echo(configuration, name, address)
         yield answer
         if ObjectKind.SEG in destination.objects:
             text = "asks for seg: a segmentation of a chest radiograph makes OHIF's page crash"
             yield CheckResult(name=name, ok=True, warning=True, text=text)
         if answer.ok:
-            yield _negotiation(configuration, name, destination)
+            yield _negotiation(configuration, name, address)
 
 
-def _negotiation(configuration: Configuration, name: str, destination: DestinationSection) -> CheckResult:
+def _negotiation(configuration: Configuration, name: str, address: DestinationAddress) -> CheckResult:
     """Propose all that the destination would be sent, and a rejection note; say what it rejects."""
     names: dict[tuple[str, str], dict[str, None]] = {}
+    destination = configuration.node.destinations[name]
     for rendition in renditions(destination, configuration.node.report).renditions:
         names.setdefault(negotiated(rendition), {})[rendition.kind] = None
     note = negotiated(Rendition(kind=ObjectKind.KOS))
     names.setdefault(note, {})["rejection notes (mcads-node retract)"] = None
     kinds = {kind: ", ".join(told) for kind, told in names.items()}
-    caller = Caller(ae_title=configuration.node.node.ae_title)
+    caller = caller_of(configuration.node)
     try:
-        rejected = negotiate(destination_address(destination), kinds, caller)
+        rejected = negotiate(address, kinds, caller)
     except PeerUnreachable as error:
         return CheckResult(name=name, ok=False, text=str(error))
     if not rejected:
@@ -133,9 +165,8 @@ def _negotiation(configuration: Configuration, name: str, destination: Destinati
     return CheckResult(name=name, ok=True, warning=True, text=f"rejects {'; '.join(told)}")
 
 
-def _echo(configuration: Configuration, name: str, destination: DestinationSection) -> CheckResult:
-    address = destination_address(destination)
-    result = echo(address, Caller(ae_title=configuration.node.node.ae_title))
+def _echo(configuration: Configuration, name: str, address: DestinationAddress) -> CheckResult:
+    result = echo(address, caller_of(configuration.node))
     if result.milliseconds is None:
         return CheckResult(name=name, ok=False, text=result.reason or f"{address} did not answer")
     return CheckResult(name=name, ok=True, text=f"{address} answered in {result.milliseconds:.0f} ms")

@@ -16,6 +16,7 @@ from mcads_node.report.key_objects import (
 from mcads_node.result import ReportContext, ResultObject
 from mcads_node.state import State
 from mcads_node.verbs.overview import state_of, which
+from mcads_node.verbs.person import administrator
 from mcads_node.workitems import Retractable, Retraction, StoredResult
 
 #: how often a note is made anew where more was sent in the meantime
@@ -58,7 +59,7 @@ def _retract(state: State, study: str, reason: str, *, for_safety: bool) -> Retr
     what = state.workitems.retractable(which(study))
     note = _note(what, reason, for_safety=for_safety)
     stored = StoredResult.of(note, state.results.write(note.data))
-    return state.workitems.retract(what, stored, reason)
+    return state.workitems.retract(what, stored, reason, who=administrator())
 
 
 def _note(what: Retractable, reason: str, *, for_safety: bool) -> ResultObject:

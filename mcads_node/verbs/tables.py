@@ -14,6 +14,7 @@ from rich.progress import (
     DownloadColumn,
     MofNCompleteColumn,
     Progress,
+    TaskID,
     TextColumn,
     TransferSpeedColumn,
 )
@@ -130,7 +131,7 @@ def show_studies(console: Console, found: Sequence[Mapping[str, Any]]) -> None:
             study["last_received_at"][:19].replace("T", " "),
             _counts(study["instances"]),
             report,
-            _counts(study["deliveries"]),
+            _counts(study["deliveries"]) + _away(study["waiting_for"]),
         )
     console.print(table if found else "No studies yet.")
 
@@ -144,6 +145,27 @@ def show_refused(console: Console, found: Sequence[Mapping[str, Any]]) -> None:
         console.print("No object was refused.")
 
 
+def show_events(console: Console, found: Sequence[Mapping[str, Any]]) -> None:
+    """Print events, one a line."""
+    for each in found:
+        text = f"{each['at'][:23].replace('T', ' ')}  {each['who']}  {each['what']}  {each['subject']}"
+        study = f"  study {each['study_instance_uid']}" if each["study_instance_uid"] else ""
+        why = f": {each['why']}" if each["why"] else ""
+        console.print(escape(f"{text}{study}{why}"), highlight=False, soft_wrap=True)
+    if not found:
+        console.print("Nothing happened.")
+
+
+def show_turned_away(console: Console, found: Sequence[Mapping[str, Any]]) -> None:
+    """Print the peers that were refused an association."""
+    for each in found:
+        times = f" ({each['times']} times)" if each["times"] > 1 else ""
+        text = f"{each['at'][:19].replace('T', ' ')}  {each['requestor']}, {each['subject']}"
+        console.print(escape(f"{text}: {each['reason']}{times}"), highlight=False, soft_wrap=True)
+    if not found:
+        console.print("No association was refused.")
+
+
 def show_study(console: Console, study: Mapping[str, Any]) -> None:
     """Print all that is known of one study."""
     console.print(f"Study {study['number']}: {study['study_instance_uid']}", highlight=False, soft_wrap=True)
@@ -151,7 +173,8 @@ def show_study(console: Console, study: Mapping[str, Any]) -> None:
         console.print(f"[bold red]{escape(study['trouble'])}[/]", highlight=False)
     for image in study["images"]:
         text = f"image {image['number']}: {image['state']} from {image['requestor']}"
-        console.print(text + (f": {escape(image['reason'])}" if image["reason"] else ""), highlight=False)
+        text += f": {escape(image['reason'])}" if image["reason"] else ""
+        console.print(text + _deleted(image), highlight=False, soft_wrap=True)
         if "findings" in image:
             console.print(findings_table(f"{image['view']}, rule {image['rule']!r}", image["findings"]))
         for check in image.get("checks", ()):
@@ -171,7 +194,11 @@ def _object(result: Mapping[str, Any]) -> str:
     text = f"{result['kind']:<8}"
     if result["variant"]:
         text += f" ({escape(result['variant'])})"
-    return text + (" [bold red]retracted[/]" if result["retracted_by"] else "")
+    return text + (" [bold red]retracted[/]" if result["retracted_by"] else "") + _deleted(result)
+
+
+def _deleted(told: Mapping[str, Any]) -> str:
+    return f" [dim](file deleted {told['file_deleted_at'][:10]})[/]" if told["file_deleted_at"] else ""
 
 
 def _delivery(delivery: Mapping[str, Any] | None) -> str:
@@ -180,9 +207,22 @@ def _delivery(delivery: Mapping[str, Any] | None) -> str:
     text = f"→ {delivery['destination']}: {delivery['state']}"
     if delivery["status"] is not None:
         text += f" (status 0x{delivery['status']:04X})"
+    if delivery["awaits_commitment"]:
+        text += ", commitment awaited"
     if delivery["stands_in_for"] is not None:
         text += f", instead of delivery {delivery['stands_in_for']}"
     return text + (f", {escape(delivery['reason'])}" if delivery["reason"] else "")
+
+
+def _away(waiting_for: Sequence[Mapping[str, Any]]) -> str:
+    """Name the destinations that cannot be reached, and those whose commitment is awaited."""
+    parts = [
+        f"; [red]{each['destination']} away until {each['deferred_until'][:19].replace('T', ' ')}[/]"
+        for each in waiting_for
+        if each["deferred_until"]
+    ]
+    awaited = sum(each["awaiting_commitment"] for each in waiting_for)
+    return "".join(parts) + (f"; commitment of {awaited} awaited" if awaited else "")
 
 
 def _counts(counts: Mapping[str, int]) -> str:
@@ -209,6 +249,22 @@ def download_progress(console: Console, name: str) -> Iterator[Callable[[int, in
     with Progress(*columns, console=console) as progress:
         task = progress.add_task(name, total=None)
         yield lambda done, total: progress.update(task, completed=done, total=total)
+
+
+@contextmanager
+def steps_progress(console: Console) -> Iterator[Callable[[str, int, int], None]]:
+    """Show a bar for each step of some work; gives the callback that moves one: its name, done, total."""
+    with Progress(
+        TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), console=console
+    ) as bar:
+        tasks: dict[str, TaskID] = {}
+
+        def move(step: str, done: int, total: int) -> None:
+            if step not in tasks:
+                tasks[step] = bar.add_task(step, total=total)
+            bar.update(tasks[step], completed=done, total=total)
+
+        yield move
 
 
 @contextmanager

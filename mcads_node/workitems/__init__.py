@@ -4,11 +4,18 @@
 
 * ``records``, ``outcomes``, ``overview`` the words; ``schema`` the tables; ``engine`` transactions and what
   errors mean
-* ``receiving``, ``queue``, ``failing``, ``completing``, ``deliveries``, ``studies``, ``retracting`` the
-  transactions
+* ``receiving``, ``queue``, ``failing``, ``completing``, ``deliveries``, ``commitment``, ``undelivered``,
+  ``studies``, ``retracting`` the transactions; ``settled`` says when nothing is left to be done for a study
+* ``backlog``, ``alerting``, ``watching``, ``chronicle`` what is told of all this
 * ``store`` puts them together
 """
 
+from mcads_node.workitems.alerting import AlertEntry
+from mcads_node.workitems.backlog import Backlog, DeadLetters, Queue, Stuck
+from mcads_node.workitems.chronicle import EventLine
+from mcads_node.workitems.commitment import CommitmentOutcome, CommitmentReport, CommitmentRequest
+from mcads_node.workitems.copying import Snapshot, database_is_empty, load_dump
+from mcads_node.workitems.lease_watch import LeaseWatch
 from mcads_node.workitems.outcomes import (
     Deferred,
     Delivery,
@@ -22,6 +29,7 @@ from mcads_node.workitems.overview import (
     DeliveryRecord,
     Event,
     InstanceRecord,
+    QuarantinedWork,
     ResultRecord,
     Retried,
     StudyLine,
@@ -34,6 +42,7 @@ from mcads_node.workitems.records import (
     InstanceDeclined,
     InstanceState,
     Kind,
+    Lease,
     LostLease,
     Receipt,
     StoredResult,
@@ -42,41 +51,64 @@ from mcads_node.workitems.records import (
     WorkPolicy,
     WorkState,
 )
+from mcads_node.workitems.retention import FileKind
 from mcads_node.workitems.retracting import REJECTION_NOTE, Retractable, Retraction
 from mcads_node.workitems.store import Workitems, now_utc, open_store
+from mcads_node.workitems.turned_away import TurnedAway, TurnedAwayRecord
+from mcads_node.workitems.undelivered import DeadLetter, DestinationLine
 
 __all__ = [
     "REJECTION_NOTE",
+    "AlertEntry",
     "AnalysedImage",
+    "Backlog",
+    "CommitmentOutcome",
+    "CommitmentReport",
+    "CommitmentRequest",
+    "DeadLetter",
+    "DeadLetters",
     "Deferred",
     "Delivery",
     "DeliveryRecord",
     "DeliveryState",
+    "DestinationLine",
     "DestinationTrouble",
     "Event",
+    "EventLine",
+    "FileKind",
     "InstanceAnalysed",
     "InstanceDeclined",
     "InstanceRecord",
     "InstanceState",
     "Kind",
+    "Lease",
+    "LeaseWatch",
     "LostLease",
     "Outcome",
+    "QuarantinedWork",
+    "Queue",
     "Receipt",
     "Refused",
     "ResultRecord",
     "Retractable",
     "Retraction",
     "Retried",
+    "Snapshot",
     "Stored",
     "StoredResult",
+    "Stuck",
     "StudyForReport",
     "StudyLine",
     "StudyRecord",
+    "TurnedAway",
+    "TurnedAwayRecord",
     "WorkPolicy",
     "WorkRecord",
     "WorkState",
     "Workitem",
     "Workitems",
+    "database_is_empty",
+    "load_dump",
     "now_utc",
     "open_store",
 ]

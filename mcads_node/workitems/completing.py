@@ -181,7 +181,7 @@ def _schedule_deliveries(
         analyses.c.study_id == item.study_number, analyses.c.id <= item.covers
     )
     ours = tx.connection.execute(
-        select(results.c.id, results.c.kind, results.c.variant)
+        select(results.c.id, results.c.kind, results.c.variant, results.c.file_deleted_at)
         .where(
             results.c.study_id == item.study_number,
             results.c.retracted_by.is_(None),
@@ -197,14 +197,23 @@ def _schedule_deliveries(
     )
     known = {(row.result_id, row.destination) for row in planned}
     state = {"state": "PENDING", "attempts": 0, "due_at": tx.now, "since": tx.now}
-    rows = [
-        {"result_id": row.id, "destination": name, **state}
+    due = [
+        (row, name)
         for row in ours
         for name, renditions in wanted.items()
         if (ObjectKind(row.kind), row.variant) in renditions and (row.id, name) not in known
     ]
+    rows = [
+        {"result_id": row.id, "destination": name, **state}
+        for row, name in due
+        if row.file_deleted_at is None
+    ]
     if rows:
         tx.connection.execute(insert(deliveries), rows)
+    # only to a destination that was not there when the image was reported: wherever else it was due, it is
+    for row, name in due:
+        if row.file_deleted_at is not None:
+            _note(tx, item, "omitted", f"its file was deleted, so it cannot go to {name}", f"result {row.id}")
 
 
 def _predecessors(tx: Transaction, study: int, revision: int) -> tuple[StoredResult, ...]:

@@ -1,8 +1,9 @@
 """What is to be sent where, and how each attempt ended.
 
 A delivery is one object × one destination. It is PENDING until the peer has stored it, or refused it for
-good. A destination that cannot be reached is deferred as a whole: one row says until when, and what waits
-for it is left untouched, however much that is.
+good. What follows where the destination is asked for Storage Commitment is in ``commitment``. A destination
+that cannot be reached is deferred as a whole: one row says until when, and what waits for it is left
+untouched, however much that is.
 """
 
 from __future__ import annotations
@@ -26,7 +27,7 @@ from mcads_node.workitems.outcomes import (
     Refused,
     Stored,
 )
-from mcads_node.workitems.schema import deliveries, destinations, results, studies
+from mcads_node.workitems.schema import deliveries, destination_holders, destinations, results, studies
 
 
 def due_deliveries(tx: Transaction, destination: str, limit: int) -> list[Delivery]:
@@ -35,7 +36,7 @@ def due_deliveries(tx: Transaction, destination: str, limit: int) -> list[Delive
     if trouble is not None and trouble.deferred_until > tx.now:
         return []
     query = (
-        select(deliveries, *_RESULT, studies.c.study_instance_uid)
+        select(deliveries, *RESULT_COLUMNS, studies.c.study_instance_uid)
         .join(results, results.c.id == deliveries.c.result_id)
         .join(studies, studies.c.id == results.c.study_id)
         .where(
@@ -46,7 +47,7 @@ def due_deliveries(tx: Transaction, destination: str, limit: int) -> list[Delive
         .order_by(deliveries.c.due_at, deliveries.c.id)
         .limit(limit)
     )
-    return [_delivery(row) for row in tx.connection.execute(query)]
+    return [delivery_of(row) for row in tx.connection.execute(query)]
 
 
 def record_delivery(
@@ -69,12 +70,19 @@ def record_delivery(
         what=type(outcome).__name__.lower(),
         subject=f"delivery {delivery.number}",
         study=delivery.study_number,
-        why=outcome.reason,
+        why=_without_comment(outcome),
     )
     record(tx, happening)
     if isinstance(outcome, Refused):
         _plan_alternative(tx, delivery, alternatives)
     return True
+
+
+def _without_comment(outcome: Outcome) -> str | None:
+    """Say why for the record of events: what a peer comments may name a patient; the delivery keeps it."""
+    if isinstance(outcome, Stored) and outcome.reason is None:
+        return None
+    return outcome.reason if outcome.status is None else f"status 0x{outcome.status:04X}"
 
 
 def plan(tx: Transaction, result: int, destination: str, *, stands_in_for: int | None = None) -> int | None:
@@ -116,6 +124,25 @@ def defer_destination(tx: Transaction, name: str, until: datetime, reason: str) 
     return _trouble(row)
 
 
+def hold_destination(tx: Transaction, name: str, holder: str, until: datetime) -> bool:
+    """Have a destination for oneself until then, or longer; False where another process has it."""
+    dialect = sqlite if tx.connection.dialect.name == "sqlite" else postgresql
+    statement = dialect.insert(destination_holders).values(name=name, holder=holder, held_until=until)
+    taken = statement.on_conflict_do_update(
+        index_elements=["name"],
+        set_={"holder": statement.excluded.holder, "held_until": statement.excluded.held_until},
+        where=(destination_holders.c.holder == holder) | (destination_holders.c.held_until <= tx.now),
+    )
+    # what it returns, since the drivers disagree on the number of rows of such a statement
+    return tx.connection.execute(taken.returning(destination_holders.c.name)).first() is not None
+
+
+def let_go_destination(tx: Transaction, name: str, holder: str) -> None:
+    """Let another process have a destination."""
+    ours = (destination_holders.c.name == name) & (destination_holders.c.holder == holder)
+    tx.connection.execute(delete(destination_holders).where(ours))
+
+
 def trouble_of(tx: Transaction, name: str) -> DestinationTrouble | None:
     """Why and since when a destination cannot be reached; None where nothing is known against it."""
     row = tx.connection.execute(select(destinations).where(destinations.c.name == name)).first()
@@ -123,17 +150,51 @@ def trouble_of(tx: Transaction, name: str) -> DestinationTrouble | None:
 
 
 def next_due(tx: Transaction, destination: str) -> datetime | None:
-    """When there is something to send to a destination, or was; None where nothing waits for it."""
-    first: datetime | None = tx.connection.execute(
-        select(deliveries.c.due_at)
-        .where(deliveries.c.state == DeliveryState.PENDING, deliveries.c.destination == destination)
-        .order_by(deliveries.c.due_at)
-        .limit(1)
-    ).scalar_one_or_none()
+    """When there is something to send to or to ask a destination, or was; None where nothing waits for it."""
+    moments: list[datetime] = [
+        moment
+        for column, waits in (
+            (deliveries.c.due_at, deliveries.c.state == DeliveryState.PENDING),
+            (deliveries.c.commitment_due_at, deliveries.c.commitment_due_at.is_not(None)),
+        )
+        for moment in tx.connection.execute(
+            select(column).where(waits, deliveries.c.destination == destination).order_by(column).limit(1)
+        ).scalars()
+    ]
     trouble = trouble_of(tx, destination)
-    if first is None or trouble is None:
-        return first
-    return max(first, trouble.deferred_until)
+    if not moments or trouble is None:
+        return min(moments, default=None)
+    return max(min(moments), trouble.deferred_until)
+
+
+def give_up_old(tx: Transaction, destination: str, since_until: datetime, reason: str, limit: int) -> int:
+    """Refuse what has been tried since then or longer, at most so many deliveries; gives their number."""
+    query = (
+        select(deliveries.c.id, results.c.study_id)
+        .join(results, results.c.id == deliveries.c.result_id)
+        .where(
+            deliveries.c.state == DeliveryState.PENDING,
+            deliveries.c.destination == destination,
+            deliveries.c.since <= since_until,
+        )
+        .order_by(deliveries.c.due_at, deliveries.c.id)
+        .limit(limit)
+    )
+    found = tx.connection.execute(query.with_for_update(of=deliveries)).all()
+    refused = {"state": DeliveryState.REFUSED, "ended_at": tx.now, "reason": clean(reason)}
+    tx.connection.execute(
+        update(deliveries).where(deliveries.c.id.in_([row.id for row in found])).values(refused)
+    )
+    record(
+        tx,
+        *(
+            Happening(
+                who=destination, what="refused", subject=f"delivery {row.id}", study=row.study_id, why=reason
+            )
+            for row in found
+        ),
+    )
+    return len(found)
 
 
 def pending_by_destination(tx: Transaction) -> dict[str, int]:
@@ -146,7 +207,8 @@ def pending_by_destination(tx: Transaction) -> dict[str, int]:
     return {row.destination: row.waiting for row in tx.connection.execute(query)}
 
 
-_RESULT = tuple(
+#: what `delivery_of` needs of the result, besides the columns of ``deliveries`` and the Study Instance UID
+RESULT_COLUMNS = tuple(
     results.c[name]
     for name in (
         "kind",
@@ -231,7 +293,8 @@ def _changes(tx: Transaction, delivery: Delivery, outcome: Outcome) -> dict[str,
     said = {"status": outcome.status, "reason": None if outcome.reason is None else clean(outcome.reason)}
     match outcome:
         case Stored():
-            return {**said, "state": DeliveryState.STORED, "ended_at": tx.now}
+            ended = {"state": DeliveryState.STORED, "ended_at": tx.now, "stored_at": tx.now}
+            return {**said, **ended, "commitment_due_at": tx.now if outcome.awaits_commitment else None}
         case Deferred():
             return {**said, "attempts": delivery.attempts + 1, "due_at": outcome.until}
         case Refused():
@@ -239,7 +302,8 @@ def _changes(tx: Transaction, delivery: Delivery, outcome: Outcome) -> dict[str,
             return {**said, **ended, "attempts": delivery.attempts + 1}
 
 
-def _delivery(row: Row[Any]) -> Delivery:
+def delivery_of(row: Row[Any]) -> Delivery:
+    """Read back one delivery, with the columns of its result."""
     return Delivery(
         number=row.id,
         destination=row.destination,

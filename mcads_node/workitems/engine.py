@@ -4,7 +4,9 @@ SQLite (WAL, ``synchronous=FULL``): a commit is on the disk when it returns. A t
 the write lock at its start (BEGIN IMMEDIATE): one that began by reading could find at its first write that
 another writer was quicker, and would have to begin anew. Within one process writers take turns on a lock,
 because SQLite's own waiting is by polling and lets a thread starve. PostgreSQL: READ COMMITTED for writes,
-with row locks where an order matters; one snapshot (REPEATABLE READ) for reads.
+with row locks where an order matters; one snapshot (REPEATABLE READ) for reads. Nothing waits for ever: not
+for a lock, not for a statement, not for a server that is gone, and a process that stands still in the middle
+of a transaction is cut off, so that what it has locked is free again.
 """
 
 from __future__ import annotations
@@ -27,9 +29,23 @@ from mcads_node.errors import ConfigError, NodeError, PermanentError, Problem, S
 
 _SQLITE_BUSY = frozenset({sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED})
 _SQLITE_BROKEN = frozenset({sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB})
-#: PostgreSQL classes of SQLSTATE after which the same may succeed: connection, rollback, resources, not in
-#: the prerequisite state (locks), operator intervention, system error
-_POSTGRES_TRANSIENT = ("08", "40", "53", "55", "57", "58")
+#: PostgreSQL classes of SQLSTATE after which the same may succeed: connection, cut off for standing still,
+#: rollback, resources, not in the prerequisite state (locks), operator intervention, system error
+_POSTGRES_TRANSIENT = ("08", "25P03", "40", "53", "55", "57", "58")
+#: class of those by which the server undid one transaction in favour of another: serialization, deadlock
+_POSTGRES_UNDONE = "40"
+#: how long a client waits for a server of which nothing is heard; libpq's names and units
+_PATIENCE = {
+    "connect_timeout": "10",
+    "keepalives_idle": "10",
+    "keepalives_interval": "5",
+    "keepalives_count": "3",
+    "tcp_user_timeout": "30000",
+}
+
+
+class Undone(TransientError):
+    """The database undid this transaction in favour of another; the same may be done again at once."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -48,13 +64,13 @@ class Database:
         self.url = _url_of(url_or_path)
         #: as an administrator may see it, without a password
         self.name = (
-            self.url.database if self._is_sqlite and self.url.database else self.url.render_as_string()
+            self.url.database if self.is_sqlite and self.url.database else self.url.render_as_string()
         )
         self._busy_seconds = busy_seconds
-        self._turn = threading.Lock() if self._is_sqlite else None
-        self._engine = self._sqlite() if self._is_sqlite else self._server()
+        self._turn = threading.Lock() if self.is_sqlite else None
+        self._engine = self._sqlite() if self.is_sqlite else self._server()
         self._writer = self._engine.execution_options(begin="BEGIN IMMEDIATE")
-        isolation = {} if self._is_sqlite else {"isolation_level": "REPEATABLE READ"}
+        isolation = {} if self.is_sqlite else {"isolation_level": "REPEATABLE READ"}
         self._reader = self._engine.execution_options(begin="BEGIN", **isolation)
 
     @contextmanager
@@ -84,7 +100,8 @@ class Database:
         self._engine.dispose()
 
     @property
-    def _is_sqlite(self) -> bool:
+    def is_sqlite(self) -> bool:
+        """Whether it is a file of SQLite's, and not a server's."""
         return self.url.get_backend_name() == "sqlite"
 
     @contextmanager
@@ -129,10 +146,17 @@ class Database:
     def _server(self) -> Engine:
         # not left to the server's own settings: a lock that is never given back must not hang a receiver, and
         # a commit that returned must be on the disk
-        options = f"-c lock_timeout={round(self._busy_seconds * 1000)} -c synchronous_commit=on"
+        busy = round(self._busy_seconds * 1000)
+        settings = {
+            "lock_timeout": busy,
+            "statement_timeout": 2 * busy,
+            "idle_in_transaction_session_timeout": 2 * busy,
+            "synchronous_commit": "on",
+        }
+        options = " ".join(f"-c {name}={value}" for name, value in settings.items())
         try:
             return create_engine(
-                self.url.update_query_dict({"connect_timeout": "10", **self.url.query, "options": options}),
+                self.url.update_query_dict({**_PATIENCE, **self.url.query, "options": options}),
                 hide_parameters=True,
                 pool_pre_ping=True,
                 pool_size=8,
@@ -217,6 +241,8 @@ def _of_postgres(cause: BaseException | None, state: str) -> NodeError:
     said = getattr(diagnosis, "message_primary", None) or type(cause).__name__
     if state == "53100":
         return StorageFull(f"the database cannot grow: {said}")
+    if state.startswith(_POSTGRES_UNDONE):
+        return Undone(f"the database undid the transaction: {said}")
     if state.startswith(_POSTGRES_TRANSIENT):
         return TransientError(f"the database cannot serve now: {said}")
     return PermanentError(f"the database refused: {said}")

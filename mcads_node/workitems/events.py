@@ -47,5 +47,9 @@ def record(tx: Transaction, *happenings: Happening) -> None:
 
 
 def clean(reason: str) -> str:
-    """Make a text fit to be stored: PostgreSQL takes no NUL, and a foreign library may say too much."""
-    return reason.replace("\x00", "")[:_LONGEST]
+    """Make a text fit to be stored.
+
+    PostgreSQL takes no NUL, no database takes half a surrogate pair (of bytes that a library could not
+    decode), and a foreign library may say too much.
+    """
+    return reason.replace("\x00", "").encode("utf-8", "replace").decode("utf-8")[:_LONGEST]

@@ -5,17 +5,25 @@ It is given back, tried again later, or quarantined with a reason.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
-from sqlalchemy import or_, select, update
+from sqlalchemy import ColumnElement, false, or_, select, update
 
 from mcads_node.backoff import ErrorKind, Failure, GiveUp, next_attempt
 from mcads_node.workitems.engine import Transaction
 from mcads_node.workitems.events import NODE, Happening, clean, record
 from mcads_node.workitems.queue import held, load, lock_study
-from mcads_node.workitems.records import InstanceState, Kind, LostLease, Workitem, WorkPolicy, WorkState
+from mcads_node.workitems.records import (
+    InstanceState,
+    Kind,
+    Lease,
+    LostLease,
+    Workitem,
+    WorkPolicy,
+    WorkState,
+)
 from mcads_node.workitems.schema import instances, studies, workitems
 
 _UNLEASED = {"worker": None, "transaction_uid": None, "lease_expires_at": None}
@@ -75,12 +83,40 @@ def fail(
     return WorkState.SCHEDULED if _schedule_again(tx, item, again) else None
 
 
-def expire_leases(tx: Transaction, policy: WorkPolicy, held_by: str | None) -> list[LostLease]:
-    """Take back the items whose leases ran out, and those of a worker that is known to be dead."""
-    expired = workitems.c.lease_expires_at < tx.now
-    if held_by is not None:
-        expired = or_(expired, workitems.c.worker == held_by)
-    query = select(workitems.c.id).where(workitems.c.state == WorkState.IN_PROGRESS, expired)
+def leases(tx: Transaction) -> list[Lease]:
+    """Every lease there is."""
+    columns = (workitems.c.id, workitems.c.transaction_uid, workitems.c.lease_expires_at)
+    query = select(*columns).where(workitems.c.state == WorkState.IN_PROGRESS)
+    return [
+        Lease(
+            number=row.id,
+            transaction_uid=row.transaction_uid,
+            expires_at=row.lease_expires_at,
+            overdue=row.lease_expires_at < tx.now,
+        )
+        for row in tx.connection.execute(query)
+    ]
+
+
+def overdue(tx: Transaction, held_by: str | None) -> ColumnElement[bool]:
+    """Whether a lease has run out by the clock, or is held by a worker that is known to be dead."""
+    return workitems.c.lease_expires_at < tx.now if held_by is None else workitems.c.worker == held_by
+
+
+def among(stale: Sequence[Lease]) -> ColumnElement[bool]:
+    """Whether a lease is one of these, and was not renewed."""
+    mine = (
+        (workitems.c.transaction_uid == each.transaction_uid)
+        & (workitems.c.id == each.number)
+        & (workitems.c.lease_expires_at == each.expires_at)
+        for each in stale
+    )
+    return or_(false(), *mine)
+
+
+def expire(tx: Transaction, policy: WorkPolicy, which: ColumnElement[bool]) -> list[LostLease]:
+    """Take back items in progress."""
+    query = select(workitems.c.id).where(workitems.c.state == WorkState.IN_PROGRESS, which)
     numbers = tx.connection.execute(query).scalars().all()
     # in one order of studies, so that two who tend the same database never wait for each other
     items = sorted(load(tx, numbers), key=lambda item: (item.study_number, item.number)) if numbers else []

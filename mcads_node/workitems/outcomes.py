@@ -13,7 +13,11 @@ class DeliveryState(StrEnum):
     """What became of a delivery."""
 
     PENDING = "PENDING"
+    #: the peer has it; where the destination offers Storage Commitment, that is awaited
     STORED = "STORED"
+    #: the peer has taken responsibility for it
+    COMMITTED = "COMMITTED"
+    #: not tried again by itself: a dead letter, unless it was retracted or another object stands in for it
     REFUSED = "REFUSED"
 
 
@@ -51,6 +55,8 @@ class Stored:
     status: int = 0x0000
     #: the warning in words
     reason: str | None = None
+    #: the peer is to be asked whether it keeps it
+    awaits_commitment: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)

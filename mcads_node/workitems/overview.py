@@ -10,6 +10,20 @@ from mcads_node.workitems.records import InstanceAnalysed, InstanceState, Kind, 
 
 
 @dataclass(frozen=True, kw_only=True)
+class WaitingFor:
+    """A destination at which a study is not yet all where it should be."""
+
+    destination: str
+    #: deliveries that wait
+    pending: int
+    #: deliveries that are stored there, and for whose Storage Commitment the node waits
+    awaiting_commitment: int
+    #: until when the destination is left alone, and why; None where it is reachable
+    deferred_until: datetime | None
+    reason: str | None
+
+
+@dataclass(frozen=True, kw_only=True)
 class StudyLine:
     """One study in a list."""
 
@@ -24,6 +38,8 @@ class StudyLine:
     instances: dict[InstanceState, int]
     #: deliveries by state; states without any are absent
     deliveries: dict[DeliveryState, int]
+    #: destinations for which anything waits
+    waiting_for: tuple[WaitingFor, ...] = ()
     #: last revision that was reported; 0 for none
     revision: int
     #: work that is still to be done
@@ -44,6 +60,8 @@ class InstanceRecord:
     reason: str | None
     #: relative to the spool
     path: str
+    #: when its file was let go (retention); None: the file is there
+    file_deleted_at: datetime | None
     analysis: InstanceAnalysed | None
 
 
@@ -61,6 +79,8 @@ class DeliveryRecord:
     reason: str | None
     #: the refused delivery whose object this one's stands in for
     stands_in_for: int | None
+    #: when the destination is asked, or asked again, whether it keeps the object; None: it need not be asked
+    commitment_due_at: datetime | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -75,6 +95,8 @@ class ResultRecord:
     created_at: datetime
     #: the rejection note that took it back
     retracted_by: int | None
+    #: when its file was let go (retention); None: the file is there
+    file_deleted_at: datetime | None
     deliveries: tuple[DeliveryRecord, ...]
 
 
@@ -115,6 +137,25 @@ class StudyRecord:
     workitems: tuple[WorkRecord, ...]
     results: tuple[ResultRecord, ...]
     events: tuple[Event, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class QuarantinedWork:
+    """One piece of work that was given up, and waits for a person."""
+
+    #: of the workitem
+    number: int
+    kind: Kind
+    study_number: int
+    study_instance_uid: str
+    #: of an analyse item
+    sop_instance_uid: str | None
+    #: when it was given up
+    since: datetime
+    #: failed ones; deaths are those of them in which the lease ran out
+    attempts: int
+    deaths: int
+    reason: str
 
 
 @dataclass(frozen=True, kw_only=True)

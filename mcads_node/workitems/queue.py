@@ -8,7 +8,7 @@ costs the same whether a hundred items wait or a hundred thousand.
 from __future__ import annotations
 
 import uuid
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -28,11 +28,17 @@ from sqlalchemy import (
     update,
 )
 
+from mcads_node.backoff import RetryPolicy
 from mcads_node.instance import ReceivedInstance, Requestor
 from mcads_node.workitems.engine import Transaction
 from mcads_node.workitems.events import NODE, Happening, record
 from mcads_node.workitems.records import Kind, Workitem, WorkState
 from mcads_node.workitems.schema import analyses, instances, studies, workitems
+
+#: how far the clocks of machines that share a database may be apart
+_SKEW = timedelta(minutes=1)
+#: no image waits longer for its next attempt, and no report for its study to be quiet
+_LONGEST_WAIT = {Kind.ANALYSE: RetryPolicy().cap, Kind.REPORT: timedelta(days=1)}
 
 #: states in which an item still has to be done
 OPEN = (WorkState.SCHEDULED, WorkState.IN_PROGRESS)
@@ -68,9 +74,17 @@ def renew(tx: Transaction, items: Sequence[Workitem], lease: timedelta) -> list[
     """Prolong leases; gives the items that are still held, with their new expiry."""
     if not items:
         return []
+    # in the order in which `failing.expire` takes them, so that the two never wait for each other
+    mine = (
+        select(workitems.c.id)
+        .where(or_(*(held(item) for item in items)))
+        .order_by(workitems.c.study_id, workitems.c.id)
+        .with_for_update()
+    )
+    numbers = tx.connection.execute(mine).scalars().all()
     statement = (
         update(workitems)
-        .where(or_(*(held(item) for item in items)))
+        .where(workitems.c.id.in_(numbers))
         .values(lease_expires_at=tx.now + lease)
         .returning(workitems.c.id)
     )
@@ -182,10 +196,11 @@ def _claimable(now: datetime, kind: Kind | None) -> Select[int]:
         .where(
             # spelled out, not bound: only so does SQLite see that the partial index answers it
             literal_column("workitems.state") == literal_column("'SCHEDULED'"),
-            # a new image is due at once, even where the clock stepped back after it came
             or_(
                 workitems.c.due_at <= now,
+                # a new image is due at once, even where the clock stepped back after it came
                 and_(workitems.c.kind == Kind.ANALYSE, workitems.c.attempts == 0),
+                *_out_of_time(now),
             ),
             or_(workitems.c.kind == Kind.ANALYSE, _nothing_pending()),
         )
@@ -193,6 +208,17 @@ def _claimable(now: datetime, kind: Kind | None) -> Select[int]:
         .with_for_update(skip_locked=True)
     )
     return query if kind is None else query.where(workitems.c.kind == kind)
+
+
+def _out_of_time(now: datetime) -> Iterable[ColumnElement[bool]]:
+    """Tell work by which it can be seen that the clock stepped back since it was scheduled.
+
+    It would otherwise wait for as long as the step was. What is not seen by this waits at most as much
+    longer as it has waited already, or for the longest pause there is.
+    """
+    yield workitems.c.created_at > now + _SKEW
+    for kind, longest in _LONGEST_WAIT.items():
+        yield and_(workitems.c.kind == kind, workitems.c.due_at > now + longest + _SKEW)
 
 
 def _nothing_pending() -> ColumnElement[bool]:

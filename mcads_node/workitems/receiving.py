@@ -21,9 +21,10 @@ def record_received(tx: Transaction, instance: ReceivedInstance, priority: int) 
     _check_uids(instance)
     _take_turn(tx, instance.sop_instance_uid)
     first = _first_under(tx, instance.sop_instance_uid)
-    if first is not None and _same_content_on_record(tx, instance):
+    again = _same_content_on_record(tx, instance)
+    if first is not None and again is not None:
         _note(tx, instance, "received again", first, "the same content is on record")
-        return Receipt.DUPLICATE
+        return again
     study = _upsert_study(tx, instance.study_instance_uid, instance.received_at)
     if first is not None:
         _insert_conflict(tx, instance, study, first[0])
@@ -90,14 +91,17 @@ def _first_under(tx: Transaction, sop_instance_uid: str) -> tuple[int, int] | No
     return None if row is None else (row.id, row.study_id)
 
 
-def _same_content_on_record(tx: Transaction, instance: ReceivedInstance) -> bool:
+def _same_content_on_record(tx: Transaction, instance: ReceivedInstance) -> Receipt | None:
     """Also among those kept apart before: a peer that repeats a conflict must not fill the disk."""
-    query = select(instances.c.id).where(
+    query = select(instances.c.conflicts_with).where(
         instances.c.sop_instance_uid == instance.sop_instance_uid,
         instances.c.digest == instance.digest,
         instances.c.study_id.is_not(None),
     )
-    return tx.connection.execute(query).first() is not None
+    row = tx.connection.execute(query).first()
+    if row is None:
+        return None
+    return Receipt.DUPLICATE if row.conflicts_with is None else Receipt.CONFLICT_AGAIN
 
 
 def _upsert_study(tx: Transaction, uid: str, received_at: datetime) -> int:

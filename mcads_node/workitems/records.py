@@ -52,6 +52,8 @@ class Receipt(StrEnum):
     DUPLICATE = "duplicate"
     #: the same SOP Instance UID with other content is on record already: kept apart, declined
     CONFLICT = "conflict"
+    #: the same as one that was kept apart so: the new file is not needed
+    CONFLICT_AGAIN = "conflict again"
     #: its data set cannot be parsed: kept, declined
     UNREADABLE = "unreadable"
 
@@ -98,6 +100,19 @@ class Workitem:
 
     def __str__(self) -> str:
         return f"workitem {self.number}"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Lease:
+    """Who may speak for an item, and until when; a renewed lease is another one."""
+
+    #: of the item
+    number: int
+    #: Transaction UID (0008,1195)
+    transaction_uid: str
+    expires_at: datetime
+    #: whether it has run out by the clock of who asked
+    overdue: bool = field(compare=False)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -126,8 +126,9 @@ def _standing(study: int) -> ColumnElement[bool]:
 
 
 def _sent(tx: Transaction, study: int) -> tuple[StoredResult, ...]:
+    # also what was given up because the peer, which had stored it, did not commit to it: it may have it still
     gone = select(deliveries.c.result_id).where(
-        deliveries.c.state.in_((DeliveryState.STORED, DeliveryState.PENDING))
+        (deliveries.c.state == DeliveryState.PENDING) | deliveries.c.stored_at.is_not(None)
     )
     query = select(results).where(_standing(study), results.c.id.in_(gone)).order_by(results.c.id)
     return tuple(stored_result(row) for row in tx.connection.execute(query))
@@ -170,7 +171,7 @@ def _mark(tx: Transaction, study: int, note: int) -> list[int]:
 def _destinations_of(tx: Transaction, objects: list[int]) -> tuple[str, ...]:
     query = (
         select(deliveries.c.destination)
-        .where(deliveries.c.result_id.in_(objects), deliveries.c.state == DeliveryState.STORED)
+        .where(deliveries.c.result_id.in_(objects), deliveries.c.stored_at.is_not(None))
         .distinct()
         .order_by(deliveries.c.destination)
     )

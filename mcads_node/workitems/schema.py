@@ -6,7 +6,7 @@ The migrations make these tables; this module only describes them, and a test ho
 
     studies ─┬─ instances ──── analyses ─┐
              ├─ workitems                ├─ results ─── deliveries      destinations      events
-             └───────────────────────────┘
+             └───────────────────────────┘                └── commitment_items ── commitments
 """
 
 from __future__ import annotations
@@ -96,6 +96,12 @@ studies = Table(
     Column("trouble", Text),
     CheckConstraint("length(study_instance_uid) > 0", name="uid"),
     Index("ix_studies_last_received_at", "last_received_at"),
+    Index(
+        "ix_studies_trouble",
+        "id",
+        sqlite_where=text("trouble IS NOT NULL"),
+        postgresql_where=text("trouble IS NOT NULL"),
+    ),
     sqlite_autoincrement=True,
 )
 
@@ -119,6 +125,8 @@ instances = Table(
     Column("reason", Text),
     # the instance that came first under the same SOP Instance UID, with other content
     Column("conflicts_with", _Number, ForeignKey("instances.id")),
+    # when its file was let go; null: the file is there
+    Column("file_deleted_at", UtcDateTime),
     CheckConstraint("state IN ('RECEIVED', 'ANALYSED', 'DECLINED', 'QUARANTINED')", name="state"),
     CheckConstraint("(state IN ('DECLINED', 'QUARANTINED')) = (reason IS NOT NULL)", name="reason"),
     CheckConstraint("study_id IS NOT NULL OR state = 'DECLINED'", name="unreadable"),
@@ -128,6 +136,8 @@ instances = Table(
         name="identity",
     ),
     CheckConstraint("conflicts_with IS NULL OR state = 'DECLINED'", name="conflict"),
+    # never of what is still to be analysed, or could be
+    CheckConstraint("file_deleted_at IS NULL OR state IN ('ANALYSED', 'DECLINED')", name="file"),
     CheckConstraint("size >= 0 AND length(digest) = 64", name="content"),
     # one SOP Instance UID, one content; whatever else comes under it is kept apart
     Index(
@@ -152,6 +162,21 @@ instances = Table(
         postgresql_where=text("study_id IS NULL"),
     ),
     Index("ix_instances_study_id_state", "study_id", "state"),
+    # retention looks through the files that there are, not through all that there ever were
+    Index(
+        "ix_instances_file",
+        "study_id",
+        sqlite_where=text("file_deleted_at IS NULL"),
+        postgresql_where=text("file_deleted_at IS NULL"),
+    ),
+    Index(
+        "ix_instances_quarantined",
+        # state comes first: SQLite knows by it that this index is the shortest way
+        "state",
+        "study_id",
+        sqlite_where=text("state = 'QUARANTINED'"),
+        postgresql_where=text("state = 'QUARANTINED'"),
+    ),
     sqlite_autoincrement=True,
 )
 
@@ -204,6 +229,15 @@ workitems = Table(
         "lease_expires_at",
         sqlite_where=text("state = 'IN PROGRESS'"),
         postgresql_where=text("state = 'IN PROGRESS'"),
+    ),
+    # counted for metrics and alerts, without a look at the rows
+    Index(
+        "ix_workitems_open",
+        "kind",
+        "state",
+        "due_at",
+        sqlite_where=text("state IN ('SCHEDULED', 'IN PROGRESS')"),
+        postgresql_where=text("state IN ('SCHEDULED', 'IN PROGRESS')"),
     ),
     Index("ix_workitems_study_id_kind_state", "study_id", "kind", "state"),
     Index(
@@ -276,10 +310,18 @@ results = Table(
     Column("variant", Text, nullable=False, server_default=""),
     # the rejection note that took it back
     Column("retracted_by", _Number, ForeignKey("results.id")),
+    # when its file was let go; null: the file is there
+    Column("file_deleted_at", UtcDateTime),
     # of an image, or of a revision of the study's report
     CheckConstraint("(analysis_id IS NULL) = (revision IS NOT NULL)", name="origin"),
     CheckConstraint("size > 0 AND length(digest) = 64", name="content"),
     Index("ix_results_study_id_kind", "study_id", "kind"),
+    Index(
+        "ix_results_file",
+        "study_id",
+        sqlite_where=text("file_deleted_at IS NULL"),
+        postgresql_where=text("file_deleted_at IS NULL"),
+    ),
     sqlite_autoincrement=True,
 )
 
@@ -300,8 +342,14 @@ deliveries = Table(
     Column("reason", Text),
     # the refused delivery whose object this one's stands in for
     Column("stands_in_for", _Number, ForeignKey("deliveries.id")),
+    # when the peer last answered that it stored it, whatever became of it since
+    Column("stored_at", UtcDateTime),
+    # when the peer is to be asked, or asked again, whether it keeps it; null: it need not be asked
+    Column("commitment_due_at", UtcDateTime),
     UniqueConstraint("result_id", "destination"),
-    CheckConstraint("state IN ('PENDING', 'STORED', 'REFUSED')", name="state"),
+    CheckConstraint("state IN ('PENDING', 'STORED', 'COMMITTED', 'REFUSED')", name="state"),
+    CheckConstraint("state NOT IN ('STORED', 'COMMITTED') OR stored_at IS NOT NULL", name="stored"),
+    CheckConstraint("commitment_due_at IS NULL OR state = 'STORED'", name="commitment"),
     CheckConstraint("(state = 'PENDING') = (ended_at IS NULL)", name="ended"),
     CheckConstraint("state <> 'REFUSED' OR reason IS NOT NULL", name="reason"),
     CheckConstraint("attempts >= 0", name="attempts"),
@@ -313,7 +361,45 @@ deliveries = Table(
         sqlite_where=text("state = 'PENDING'"),
         postgresql_where=text("state = 'PENDING'"),
     ),
+    Index(
+        "ix_deliveries_commitment",
+        "destination",
+        "commitment_due_at",
+        "id",
+        sqlite_where=text("commitment_due_at IS NOT NULL"),
+        postgresql_where=text("commitment_due_at IS NOT NULL"),
+    ),
+    # dead letters are few among all deliveries
+    Index(
+        "ix_deliveries_refused",
+        "id",
+        sqlite_where=text("state = 'REFUSED'"),
+        postgresql_where=text("state = 'REFUSED'"),
+    ),
+    Index("ix_deliveries_stands_in_for", "stands_in_for"),
     sqlite_autoincrement=True,
+)
+
+#: requests for Storage Commitment; a late answer to an old one still counts, so they stay
+commitments = Table(
+    "commitments",
+    metadata,
+    _key(),
+    Column("destination", String(255), nullable=False),
+    Column("transaction_uid", _Uid, nullable=False, unique=True),
+    Column("asked_at", UtcDateTime, nullable=False),
+    sqlite_autoincrement=True,
+)
+
+#: what a request asks for
+commitment_items = Table(
+    "commitment_items",
+    metadata,
+    Column("commitment_id", _Number, ForeignKey("commitments.id"), primary_key=True),
+    Column("delivery_id", _Number, ForeignKey("deliveries.id"), primary_key=True),
+    # null: not answered
+    Column("answered_at", UtcDateTime),
+    Index("ix_commitment_items_delivery_id", "delivery_id"),
 )
 
 #: a destination that cannot be reached now: one row to change, however much waits for it
@@ -328,6 +414,33 @@ destinations = Table(
     CheckConstraint("failures >= 1", name="failures"),
 )
 
+#: what an administrator was told, or is to be told, by each way
+alerts = Table(
+    "alerts",
+    metadata,
+    Column("channel", String(16), primary_key=True),
+    Column("key", String(255), primary_key=True),
+    Column("kind", String(32), nullable=False),
+    Column("text", Text, nullable=False),
+    Column("advice", Text, nullable=False),
+    Column("raised_at", UtcDateTime, nullable=False),
+    # null: not told yet
+    Column("told_at", UtcDateTime),
+    # null: it holds
+    Column("ended_at", UtcDateTime),
+    # an alert that ended before it was told is forgotten
+    CheckConstraint("ended_at IS NULL OR told_at IS NOT NULL", name="ended"),
+)
+
+#: which process sends to a destination: where several deliver, each destination is served by one at a time
+destination_holders = Table(
+    "destination_holders",
+    metadata,
+    Column("name", String(255), primary_key=True),
+    Column("holder", String(255), nullable=False),
+    Column("held_until", UtcDateTime, nullable=False),
+)
+
 #: append-only: triggers forbid UPDATE and DELETE. No foreign keys: it outlives what it speaks of
 events = Table(
     "events",
@@ -340,6 +453,15 @@ events = Table(
     Column("subject", String(255), nullable=False),
     Column("study_id", _Number),
     Column("why", Text),
+    # for how many of its kind it stands; null: for itself
+    Column("times", Integer),
+    CheckConstraint("times >= 1", name="times"),
     Index("ix_events_study_id", "study_id"),
+    Index(
+        "ix_events_turned_away",
+        "id",
+        sqlite_where=text("what = 'turned away'"),
+        postgresql_where=text("what = 'turned away'"),
+    ),
     sqlite_autoincrement=True,
 )

@@ -12,25 +12,25 @@ What goes wrong on the way ends in `release` (nobody's fault), `fail` (tried aga
 
 from __future__ import annotations
 
-import secrets
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Collection, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-
-from sqlalchemy import select
 
 from mcads_node.instance import ReceivedInstance
 from mcads_node.migrations import bring_up_to_date
 from mcads_node.result import Rendition
-from mcads_node.workitems import completing, deliveries, failing, queue, receiving, retracting, studies
-from mcads_node.workitems.engine import Database, Transaction
-from mcads_node.workitems.outcomes import Delivery, DestinationTrouble, Outcome
-from mcads_node.workitems.overview import InstanceRecord, Retried, StudyLine, StudyRecord
+from mcads_node.workitems import completing, failing, quarantined, queue, receiving, retracting, studies
+from mcads_node.workitems.again import again
+from mcads_node.workitems.chronicle import Chronicle
+from mcads_node.workitems.delivering import Delivering
+from mcads_node.workitems.engine import Database
+from mcads_node.workitems.keeping import Keeping
+from mcads_node.workitems.overview import InstanceRecord, QuarantinedWork, Retried, StudyLine, StudyRecord
 from mcads_node.workitems.records import (
     InstanceAnalysed,
     InstanceDeclined,
     Kind,
+    Lease,
     LostLease,
     Receipt,
     StoredResult,
@@ -40,7 +40,8 @@ from mcads_node.workitems.records import (
     WorkState,
 )
 from mcads_node.workitems.retracting import Retractable, Retraction
-from mcads_node.workitems.schema import analyses, instances, results
+from mcads_node.workitems.turned_away import Gatekeeping
+from mcads_node.workitems.watching import Watching
 
 
 def now_utc() -> datetime:
@@ -53,7 +54,7 @@ def open_store(
     *,
     clock: Callable[[], datetime] = now_utc,
     policy: WorkPolicy | None = None,
-    busy_seconds: float = 30.0,
+    busy_seconds: float = 15.0,
 ) -> Workitems:
     """Open the durable state, making or migrating its tables where needed.
 
@@ -82,7 +83,7 @@ def open_store(
     return Workitems(database, clock, policy or WorkPolicy())
 
 
-class Workitems:
+class Workitems(Gatekeeping, Delivering, Keeping, Watching, Chronicle):
     """Studies, instances, workitems, results, deliveries and events. Safe to share between threads.
 
     Every method may raise `StorageFull` (the disk or the database cannot take more), `TransientError` (the
@@ -91,10 +92,8 @@ class Workitems:
     """
 
     def __init__(self, database: Database, clock: Callable[[], datetime], policy: WorkPolicy) -> None:
-        self._database = database
-        self._clock = clock
+        super().__init__(database, clock)
         self._policy = policy
-        self._random = secrets.SystemRandom().random
 
     def close(self) -> None:
         """Close the database; the last to close folds the write-ahead log in."""
@@ -102,6 +101,7 @@ class Workitems:
 
     # receive
 
+    @again
     def record_received(self, instance: ReceivedInstance, priority: int = 0) -> Receipt:
         """Put an instance on record and schedule its analysis; on return it survives a loss of power.
 
@@ -116,7 +116,8 @@ class Workitems:
         -------
         Receipt
             DUPLICATE: the same content is on record, the caller deletes its new file. CONFLICT: other
-            content came before under its SOP Instance UID, this one is kept apart and declined.
+            content came before under its SOP Instance UID, this one is kept apart and declined;
+            CONFLICT_AGAIN: for the second time, the caller deletes its new file.
 
         Raises
         ------
@@ -126,6 +127,7 @@ class Workitems:
         with self._write() as tx:
             return receiving.record_received(tx, instance, priority)
 
+    @again
     def record_unreadable(self, instance: ReceivedInstance, reason: str) -> Receipt:
         """Put bytes on record, declined, whose data set cannot be parsed; its UIDs need not be valid."""
         with self._write() as tx:
@@ -133,6 +135,7 @@ class Workitems:
 
     # dispatch
 
+    @again
     def claim(
         self, worker: str, lease: timedelta, *, kind: Kind | None = None, limit: int = 1
     ) -> list[Workitem]:
@@ -140,11 +143,13 @@ class Workitems:
         with self._write() as tx:
             return queue.claim(tx, worker, lease, kind, limit)
 
+    @again
     def renew(self, items: Sequence[Workitem], lease: timedelta) -> list[Workitem]:
         """Prolong leases; an item that is missing from the answer was lost, and its work is void."""
         with self._write() as tx:
             return queue.renew(tx, items, lease)
 
+    @again
     def complete_analysis(self, item: Workitem, outcome: InstanceAnalysed | InstanceDeclined) -> bool:
         """Store what an analysis found, or why it declined. False: the lease was lost, nothing is written."""
         with self._write() as tx:
@@ -155,6 +160,7 @@ class Workitems:
         with self._read() as tx:
             return completing.study_for_report(tx, item)
 
+    @again
     def complete_report(
         self,
         item: Workitem,
@@ -183,60 +189,34 @@ class Workitems:
         with self._write() as tx:
             return completing.complete_report(tx, item, objects, destinations, omitted)
 
+    @again
     def release(self, item: Workitem, why: str) -> bool:
         """Give an item back; the attempt does not count. False: the lease was lost."""
         with self._write() as tx:
             return failing.release(tx, item, why)
 
+    @again
     def fail(self, item: Workitem, error: str, *, permanent: bool) -> WorkState | None:
         """Count a failed attempt: SCHEDULED again, CANCELED (quarantined), or None: the lease was lost."""
         with self._write() as tx:
             return failing.fail(tx, item, error, self._policy, None if permanent else self._random)
 
+    @again
     def expire_leases(self, *, held_by: str | None = None) -> list[LostLease]:
-        """Take back items whose leases ran out, and all of worker `held_by`, which is known to be dead."""
+        """Take back items whose leases ran out by the clock; or those of a worker known to be dead."""
         with self._write() as tx:
-            return failing.expire_leases(tx, self._policy, held_by)
+            return failing.expire(tx, self._policy, failing.overdue(tx, held_by))
 
-    # deliver
-
-    def due_deliveries(self, destination: str, limit: int) -> list[Delivery]:
-        """Give what is to be sent to a destination now, oldest first; nothing while it is deferred."""
+    def leases(self) -> list[Lease]:
+        """Every lease there is; see `LeaseWatch`."""
         with self._read() as tx:
-            return deliveries.due_deliveries(tx, destination, limit)
+            return failing.leases(tx)
 
-    def record_delivery(self, delivery: Delivery, outcome: Outcome, alternatives: Sequence[str] = ()) -> bool:
-        """Write down how an attempt ended. False: it had ended before, in another attempt.
-
-        Parameters
-        ----------
-        delivery, outcome
-            What was tried, and how it ended.
-        alternatives
-            Variants of the object of which the first that there is is to be sent where this one is refused.
-        """
+    @again
+    def take_back(self, leases: Sequence[Lease]) -> list[LostLease]:
+        """Take back the items of leases that nobody renews, but for those that were renewed meanwhile."""
         with self._write() as tx:
-            return deliveries.record_delivery(tx, delivery, outcome, alternatives)
-
-    def defer_destination(self, name: str, until: datetime, reason: str) -> DestinationTrouble:
-        """Leave an unreachable destination alone until then; says how often that was and since when."""
-        with self._write() as tx:
-            return deliveries.defer_destination(tx, name, until, reason)
-
-    def destination_trouble(self, name: str) -> DestinationTrouble | None:
-        """Say what is known against a destination; None once it has answered again."""
-        with self._read() as tx:
-            return deliveries.trouble_of(tx, name)
-
-    def next_due(self, destination: str) -> datetime | None:
-        """When the next delivery to a destination is or was due; None where nothing waits."""
-        with self._read() as tx:
-            return deliveries.next_due(tx, destination)
-
-    def pending_by_destination(self) -> dict[str, int]:
-        """How many deliveries wait, also for destinations that are no longer configured."""
-        with self._read() as tx:
-            return deliveries.pending_by_destination(tx)
+            return failing.expire(tx, self._policy, failing.among(leases))
 
     # read and retry
 
@@ -255,6 +235,12 @@ class Workitems:
         with self._read() as tx:
             return studies.list_refused(tx, limit)
 
+    def list_quarantined(self, limit: int = 50) -> list[QuarantinedWork]:
+        """Work of all studies that was given up, the last first."""
+        with self._read() as tx:
+            return quarantined.list_quarantined(tx, limit)
+
+    @again
     def retry(self, which: str | int, *, who: str = "administrator") -> Retried:
         """Have a study's quarantined work and refused deliveries tried again."""
         with self._write() as tx:
@@ -265,6 +251,7 @@ class Workitems:
         with self._read() as tx:
             return retracting.retractable(tx, which)
 
+    @again
     def retract(
         self, what: Retractable, note: StoredResult, reason: str, *, who: str = "administrator"
     ) -> Retraction | None:
@@ -277,25 +264,3 @@ class Workitems:
         """
         with self._write() as tx:
             return retracting.retract(tx, what, note, reason, who)
-
-    def spool_paths(self) -> set[str]:
-        """Every received file that is on record."""
-        with self._read() as tx:
-            return set(tx.connection.execute(select(instances.c.path)).scalars())
-
-    def result_paths(self) -> set[str]:
-        """Every result file and thumbnail that is on record."""
-        with self._read() as tx:
-            paths = set(tx.connection.execute(select(results.c.path)).scalars())
-            drawn = select(analyses.c.thumbnail).where(analyses.c.thumbnail.is_not(None))
-            return paths | set(tx.connection.execute(drawn).scalars())
-
-    @contextmanager
-    def _write(self) -> Iterator[Transaction]:
-        with self._database.write() as connection:
-            yield Transaction(connection=connection, now=self._clock())
-
-    @contextmanager
-    def _read(self) -> Iterator[Transaction]:
-        with self._database.read() as connection:
-            yield Transaction(connection=connection, now=self._clock())

@@ -32,6 +32,8 @@ from mcads_node.workitems.schema import (
     studies,
     workitems,
 )
+from mcads_node.workitems.settled import IS_DEAD_LETTER
+from mcads_node.workitems.undelivered import AFRESH, waiting_for
 
 
 def list_studies(tx: Transaction, limit: int) -> list[StudyLine]:
@@ -68,6 +70,9 @@ def retry(tx: Transaction, which: str | int, who: str) -> Retried:
     record(tx, Happening(who=who, what="retried", subject=f"study {number}", study=number, why=why))
     return retried
 
+
+#: databases refuse to compare a column with what it cannot hold, each in its own way
+_LARGEST_NUMBER = 2**63 - 1
 
 _AFRESH = {"state": WorkState.SCHEDULED, "attempts": 0, "deaths": 0, "ended_at": None, "reason": None}
 
@@ -112,22 +117,19 @@ def _retry_report(tx: Transaction, study: int) -> int:
 
 def _retry_deliveries(tx: Transaction, study: int) -> int:
     # what was retracted stays retracted, and what another object stands in for is not sent besides it
-    ours = select(results.c.id).where(results.c.study_id == study, results.c.retracted_by.is_(None))
-    replaced = select(deliveries.c.stands_in_for).where(deliveries.c.stands_in_for.is_not(None))
+    ours = select(results.c.id).where(results.c.study_id == study)
     changed = tx.connection.execute(
         update(deliveries)
-        .where(
-            deliveries.c.result_id.in_(ours),
-            deliveries.c.state == DeliveryState.REFUSED,
-            deliveries.c.id.not_in(replaced),
-        )
-        .values(state=DeliveryState.PENDING, attempts=0, due_at=tx.now, since=tx.now, ended_at=None)
+        .where(deliveries.c.result_id.in_(ours), IS_DEAD_LETTER)
+        .values(**AFRESH, due_at=tx.now, since=tx.now)
     )
     return changed.rowcount
 
 
 def find(tx: Transaction, which: str | int) -> int:
     """Give the number of a study; `PermanentError` where it is not on record."""
+    if isinstance(which, int) and which > _LARGEST_NUMBER:
+        raise PermanentError(f"no study {which} is on record")
     column = studies.c.id if isinstance(which, int) else studies.c.study_instance_uid
     number: int | None = tx.connection.execute(
         select(studies.c.id).where(column == which)
@@ -148,6 +150,7 @@ def _lines(tx: Transaction, query: Select[Any]) -> list[StudyLine]:
         numbers,
     )
     by_work = _count(tx, select(workitems.c.study_id, workitems.c.state), workitems.c.study_id, numbers)
+    waiting = waiting_for(tx, numbers)
     revisions = {
         row.study_id: row.revision
         for row in tx.connection.execute(
@@ -165,6 +168,7 @@ def _lines(tx: Transaction, query: Select[Any]) -> list[StudyLine]:
             trouble=row.trouble,
             instances={InstanceState(name): n for name, n in by_instance.get(row.id, {}).items()},
             deliveries={DeliveryState(name): n for name, n in by_delivery.get(row.id, {}).items()},
+            waiting_for=waiting.get(row.id, ()),
             revision=revisions.get(row.id) or 0,
             open_workitems=sum(by_work.get(row.id, {}).get(state, 0) for state in OPEN),
         )
@@ -211,6 +215,7 @@ def _instance(row: Row[Any], analysis: InstanceAnalysed | None) -> InstanceRecor
         state=InstanceState(row.state),
         reason=row.reason,
         path=row.path,
+        file_deleted_at=row.file_deleted_at,
         analysis=analysis,
     )
 
@@ -227,6 +232,7 @@ def _results(tx: Transaction, study: int) -> tuple[ResultRecord, ...]:
             created_at=row.created_at,
             number=row.id,
             retracted_by=row.retracted_by,
+            file_deleted_at=row.file_deleted_at,
             deliveries=tuple(sent.get(row.id, ())),
         )
         for row in _rows(tx, results, study)
@@ -244,6 +250,7 @@ def _delivery(row: Row[Any]) -> DeliveryRecord:
         status=row.status,
         reason=row.reason,
         stands_in_for=row.stands_in_for,
+        commitment_due_at=row.commitment_due_at,
     )
 
 

@@ -52,6 +52,8 @@ class ServedNode:
     port: int
     process: subprocess.Popen[bytes] | None = None
     environment: Mapping[str, str] = field(default_factory=dict)
+    #: further arguments of ``serve``
+    arguments: tuple[str, ...] = ()
 
     @property
     def config(self) -> Path:
@@ -63,18 +65,23 @@ class ServedNode:
 
     def start(self) -> None:
         """Start it, and wait until it answers a C-ECHO of DCMTK's."""
+        self.launch()
+        deadline = time.monotonic() + START_SECONDS
+        while echoscu(self.port).returncode:
+            assert self.process is not None
+            assert self.process.poll() is None, self.log.read_text()[-3000:]
+            assert time.monotonic() < deadline, self.log.read_text()[-3000:]
+            time.sleep(0.2)
+
+    def launch(self) -> None:
+        """Start it, without waiting."""
         with self.log.open("ab") as log:
             self.process = subprocess.Popen(
-                [sys.executable, "-m", "mcads_node", "serve", "--config", str(self.config)],
+                [sys.executable, "-m", "mcads_node", "serve", "--config", str(self.config), *self.arguments],
                 stdout=log,
                 stderr=log,
                 env={**os.environ, **self.environment},
             )
-        deadline = time.monotonic() + START_SECONDS
-        while echoscu(self.port).returncode:
-            assert self.process.poll() is None, self.log.read_text()[-3000:]
-            assert time.monotonic() < deadline, self.log.read_text()[-3000:]
-            time.sleep(0.2)
 
     def stop(self, number: int = signal.SIGTERM, seconds: float = 60.0) -> int:
         """Signal it, and wait for its end."""
@@ -136,14 +143,18 @@ def served(
     rules: list[dict[str, Any]] | None = None,
     others: Mapping[str, Any] | None = None,
     environment: Mapping[str, str] | None = None,
+    *,
+    sections: Mapping[str, Any] | None = None,
+    arguments: tuple[str, ...] = (),
     **analysis: Any,
 ) -> Iterator[ServedNode]:
     """Run a node in `folder` that takes from MODALITY and sends to `destination` (ae_title, port) and others.
 
-    It is called ``pacs`` in `rules`; `others` are further destinations by their names.
+    It is called ``pacs`` in `rules`; `others` are further destinations by their names, `sections` further
+    sections of ``node.yaml``.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    node = ServedNode(folder=folder, port=free_port(), environment=environment or {})
+    node = ServedNode(folder=folder, port=free_port(), environment=environment or {}, arguments=arguments)
     write_yaml(
         node.config,
         {
@@ -156,6 +167,7 @@ def served(
                 "workers": 1,
                 **analysis,
             },
+            **(sections or {}),
         },
     )
     write_yaml(folder / "routes.yaml", {"routes": rules or RULES})

@@ -1,0 +1,289 @@
+"""A courier: one thread, which sends to one destination over one association at a time."""
+
+from __future__ import annotations
+
+import secrets
+import threading
+import time
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
+
+import structlog
+
+from mcads_node import metrics, pulse
+from mcads_node.backoff import ErrorKind, Failure, GiveUp, next_attempt
+from mcads_node.deliver.committing import Asked, ask
+from mcads_node.deliver.lane import Lane
+from mcads_node.deliver.send import Answer, Outgoing, send
+from mcads_node.deliver.terms import DeliveryQueue, DeliverySettings, Transfer, outcome_of
+from mcads_node.errors import NodeError, PeerUnreachable
+from mcads_node.spool import Spool
+from mcads_node.workitems import CommitmentOutcome, CommitmentReport, Deferred, Delivery, Outcome, Stored
+
+log = structlog.stdlib.get_logger(__name__)
+
+#: while there is always something to send, commitment is asked for so often, in seconds
+_ASK_EVERY = 60.0
+#: how long a courier lets others go on before it looks again
+_OTHERS_SECONDS = 1.0
+#: a courier that is silent for longer stands still: no object takes so long, see lane.py
+_SILENCE_SECONDS = 900.0
+
+
+@dataclass(kw_only=True)
+class _Tally:
+    """What became of the objects of one association."""
+
+    stored: Counter[str] = field(default_factory=Counter)
+    waited: list[float] = field(default_factory=list)
+    refused: int = 0
+    deferred: int = 0
+    #: what was stored or refused, by study, SOP class, and whether it was stored
+    ended: Counter[tuple[str, str, bool]] = field(default_factory=Counter)
+
+    def count(self, delivery: Delivery, outcome: Outcome, now: datetime) -> None:
+        if isinstance(outcome, Stored):
+            self.stored[delivery.study_instance_uid] += 1
+            self.waited.append((now - delivery.since).total_seconds())
+        elif isinstance(outcome, Deferred):
+            self.deferred += 1
+        else:
+            self.refused += 1
+        if not isinstance(outcome, Deferred):
+            stored = isinstance(outcome, Stored)
+            self.ended[delivery.study_instance_uid, delivery.sop_class_uid, stored] += 1
+
+
+class Courier(threading.Thread):
+    """Sends what is due to one destination, and asks whether it keeps it.
+
+    Parameters
+    ----------
+    lane
+        What it shares with the other couriers of the destination.
+    settings
+        Where results go, who sends them, and how patiently.
+    queue
+        The durable state.
+    results
+        Where the bytes of the objects lie.
+    """
+
+    def __init__(
+        self, lane: Lane, settings: DeliverySettings, queue: DeliveryQueue, results: Spool, number: int
+    ) -> None:
+        super().__init__(name=f"deliver-{lane.destination}-{number}", daemon=True)
+        self._lane = lane
+        self._destination = lane.destination
+        self._address = settings.destinations[lane.destination]
+        self._settings = settings
+        self._terms = settings.terms_of(lane.destination)
+        self._policy = settings.policy_of(lane.destination)
+        self._queue = queue
+        self._results = results
+        self._random = secrets.SystemRandom().random
+        self._wake = threading.Event()
+        self._stopping = threading.Event()
+        self._asked_at = time.monotonic()
+
+    def poke(self) -> None:
+        """Have it look for something to send."""
+        self._wake.set()
+
+    def stop(self) -> None:
+        """Have it end after the object that is being sent."""
+        self._stopping.set()
+        self._wake.set()
+
+    def run(self) -> None:
+        """Deliver until stopped."""
+        while not self._stopping.is_set():
+            # before it looks, so that what is planned while it looks wakes it again
+            self._wake.clear()
+            pulse.beat(within=_SILENCE_SECONDS)
+            try:
+                while self._deliver_or_ask():
+                    pass
+                pause = self._pause()
+            except NodeError as error:
+                log.warning("delivery.interrupted", destination=self._destination, error=str(error))
+                pause = self._settings.poll_seconds
+            if not self._stopping.is_set():
+                self._wake.wait(pause)
+        pulse.rest()
+
+    def _goes_on(self) -> bool:
+        return not self._stopping.is_set() and self._lane.hold()
+
+    def _pause(self) -> float:
+        """Seconds until there is something to do."""
+        due = self._queue.next_due(self._destination)
+        longest = self._settings.poll_seconds
+        # what another is dealing with stays due until it has done so
+        shortest = _OTHERS_SECONDS if self._lane.is_served_by_others else 0.05
+        return longest if due is None else min(max((due - _now()).total_seconds(), shortest), longest)
+
+    def _deliver_or_ask(self) -> bool:
+        """Do one thing that is due; True where there may be more."""
+        if self._stopping.is_set():
+            return False
+        pulse.beat(within=_SILENCE_SECONDS)
+        overdue = time.monotonic() - self._asked_at >= _ASK_EVERY
+        if overdue and self._ask_for_commitment():
+            return True
+        due = self._lane.take()
+        if not due:
+            return self._ask_for_commitment()
+        try:
+            return self._deliver(due)
+        finally:
+            self._lane.give_back(due)
+
+    def _deliver(self, due: Sequence[Delivery]) -> bool:
+        """Send a batch over one association; True where there may be more."""
+        waiting = {self._outgoing(delivery): delivery for delivery in due}
+        tally, begun = _Tally(), time.monotonic()
+
+        def on_answer(outgoing: Outgoing, answer: Answer) -> None:
+            delivery, now = waiting[outgoing], _now()
+            pulse.beat(within=_SILENCE_SECONDS)
+            outcome = outcome_of(answer, delivery, self._policy, now, self._random)
+            if isinstance(outcome, Stored):
+                outcome = replace(outcome, awaits_commitment=self._terms.commitment_timeout is not None)
+            instead = self._alternatives(delivery) if answer.class_refused else ()
+            self._queue.record_delivery(delivery, outcome, instead)
+            tally.count(delivery, outcome, now)
+            if answer.failure is not ErrorKind.UNREACHABLE:
+                self._lane.note_answer()
+
+        unreachable = None
+        try:
+            send(self._address, tuple(waiting), on_answer, self._settings.caller, self._goes_on)
+        except PeerUnreachable as error:
+            unreachable = str(error)
+            self._leave_alone(unreachable, begun)
+        self._tell(tally, begun, unreachable)
+        return unreachable is None
+
+    def _tell(self, tally: _Tally, begun: float, unreachable: str | None) -> None:
+        if self._settings.observer is None:
+            return
+        transfer = Transfer(
+            destination=self._destination,
+            address=self._address,
+            stored=dict(tally.stored),
+            refused=tally.refused,
+            ended=dict(tally.ended),
+            deferred=tally.deferred,
+            unreachable=unreachable,
+            waited=tuple(tally.waited),
+            seconds=time.monotonic() - begun,
+        )
+        self._settings.observer(transfer)
+
+    def _alternatives(self, delivery: Delivery) -> tuple[str, ...]:
+        profile = self._settings.profiles.get(self._destination)
+        return profile.alternatives(delivery.kind, delivery.variant) if profile else ()
+
+    def _outgoing(self, delivery: Delivery) -> Outgoing:
+        return Outgoing(
+            path=self._results.locate(delivery.path),
+            sop_class_uid=delivery.sop_class_uid,
+            sop_instance_uid=delivery.sop_instance_uid,
+            transfer_syntax_uid=delivery.transfer_syntax_uid,
+            digest=delivery.digest,
+        )
+
+    def _leave_alone(self, reason: str, begun: float) -> None:
+        """Leave the destination alone for a while, and give up what has waited for too long."""
+        if self._lane.has_answered_since(begun):
+            # it has no association left for this courier, or broke one of several: the others go on
+            log.warning("courier.rests", destination=self._destination, reason=reason)
+            self._stopping.wait(self._policy.base.total_seconds())
+            return
+        now = _now()
+        trouble = self._queue.destination_trouble(self._destination)
+        failure = Failure(
+            kind=ErrorKind.UNREACHABLE,
+            attempts=trouble.failures + 1 if trouble else 1,
+            since=trouble.failing_since if trouble else now,
+        )
+        # a destination is never given up, however long it is away; only what waits for it grows too old
+        decision = next_attempt(failure, replace(self._policy, max_age=None), now, self._random)
+        until = now if isinstance(decision, GiveUp) else decision.at
+        self._queue.defer_destination(self._destination, until, reason)
+        log.warning("destination.deferred", destination=self._destination, until=until, reason=reason)
+        self._give_up_old(reason, now)
+
+    def _give_up_old(self, reason: str, now: datetime) -> None:
+        max_age = self._policy.max_age
+        if max_age is None:
+            return
+        # at this age: the words are those of a single object that is given up
+        failure = Failure(kind=ErrorKind.UNREACHABLE, attempts=1, since=now - max_age)
+        decision = next_attempt(failure, self._policy, now, self._random)
+        why = decision.reason if isinstance(decision, GiveUp) else ""
+        text = f"{reason}; given up: {why}"
+        given_up = 0
+        while count := self._queue.give_up_old(self._destination, now - max_age, text):
+            given_up += count
+        if given_up:
+            log.error("delivery.given_up", destination=self._destination, count=given_up, reason=why)
+            metrics.delivery_failed(self._destination, "given_up", given_up)
+
+    def _ask_for_commitment(self) -> bool:
+        """Ask the destination to keep what it has stored; True where there may be more to ask for."""
+        self._asked_at = time.monotonic()
+        if self._terms.commitment_timeout is None or not self._lane.hold():
+            return False
+        now = _now()
+        self._give_up_unanswered(now)
+        request = self._queue.request_commitment(self._destination, now + self._terms.commitment_timeout)
+        if request is None:
+            return False
+        asked = Asked(
+            request=request,
+            on_report=self._record_report,
+            wait_seconds=self._terms.report_seconds,
+            goes_on=self._goes_on,
+        )
+        begun = time.monotonic()
+        try:
+            hindrance = ask(self._address, asked, self._settings.caller)
+        except PeerUnreachable as error:
+            self._queue.withdraw_commitment(request)
+            self._leave_alone(str(error), begun)
+            return False
+        if hindrance is None:
+            self._lane.note_answer()
+        else:
+            log.warning(
+                "commitment.not_accepted",
+                destination=self._destination,
+                transaction_uid=request.transaction_uid,
+                reason=hindrance,
+            )
+        return True
+
+    def _record_report(self, report: CommitmentReport) -> CommitmentOutcome | None:
+        outcome = self._queue.record_commitment(report, self._settings.policy_of)
+        if outcome is not None and self._settings.on_commitment is not None:
+            self._settings.on_commitment(outcome)
+        return outcome
+
+    def _give_up_unanswered(self, now: datetime) -> None:
+        max_age, given_up = self._policy.max_age, 0
+        if max_age is None:
+            return
+        reason = f"stored, but not committed within {max_age}; given up"
+        while count := self._queue.give_up_unanswered(self._destination, now - max_age, reason):
+            given_up += count
+        if given_up:
+            log.error("delivery.given_up", destination=self._destination, count=given_up, reason=reason)
+            metrics.delivery_failed(self._destination, "given_up", given_up)
+
+
+def _now() -> datetime:
+    return datetime.now(UTC)

@@ -1,0 +1,1 @@
+"""How the node is, for whoever watches it: metrics, health, readiness, and systemd's watchdog."""

@@ -1,0 +1,79 @@
+"""Roles: the parts of a node, which one process runs together or several processes share.
+
+What they share is the database and the data folder. Each role of a folder runs once on a machine: two would
+take each other's work for that of one that died. On SQLite it runs once altogether, since SQLite cannot be
+shared by machines; on PostgreSQL once on each machine (docs/decisions/0009).
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import socket
+from collections.abc import Collection, Iterator
+from contextlib import ExitStack, contextmanager
+from enum import StrEnum
+from pathlib import Path
+
+from mcads_node.config import NodeConfig
+from mcads_node.errors import NodeError
+
+
+class Role(StrEnum):
+    """A part of the node."""
+
+    #: takes objects from peers
+    RECEIVE = "receive"
+    #: analyses images and composes reports
+    ANALYSE = "analyse"
+    #: sends results to destinations
+    DELIVER = "deliver"
+    #: does what is done by the clock
+    TEND = "tend"
+
+
+ALL_ROLES = frozenset(Role)
+
+
+@contextmanager
+def alone_in(config: NodeConfig, roles: Collection[Role]) -> Iterator[None]:
+    """Hold the roles of a data folder for as long as the block runs.
+
+    Raises
+    ------
+    NodeError
+        The folder cannot be used, or another process has one of the roles.
+    """
+    folder = config.node.data_dir
+    try:
+        folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+    except OSError as error:
+        raise _unusable(folder, error) from error
+    # on a network file system a lock may hold for all machines
+    machine = "" if config.node.database is None else f".{socket.gethostname()}"
+    with ExitStack() as held:
+        for role in sorted(roles):
+            held.callback(os.close, _lock(folder, f"lock.{role}{machine}", role))
+        yield
+
+
+def _lock(folder: Path, name: str, role: Role) -> int:
+    try:
+        handle = os.open(folder / name, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    except OSError as error:
+        raise _unusable(folder, error) from error
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError as error:
+        os.close(handle)
+        raise NodeError(
+            f"{folder} (node.data_dir) is in use by another node that is running (role {role})"
+        ) from error
+    except OSError as error:
+        os.close(handle)
+        raise _unusable(folder, error) from error
+    return handle
+
+
+def _unusable(folder: Path, error: OSError) -> NodeError:
+    return NodeError(f"{folder} (node.data_dir) cannot be used: {error.strerror}")

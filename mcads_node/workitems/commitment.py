@@ -1,0 +1,285 @@
+"""Storage Commitment: what destinations were asked to keep, and what they answered (PS3.4 annex J).
+
+A delivery that is STORED at a destination that is asked for commitment has a moment at which it is to be
+asked for. A request names a batch of them under a transaction UID, and puts that moment off: what is not
+answered by then is asked for again, under another UID. Requests stay on record, so that an answer counts
+however late it comes. What the destination does not commit to is sent again, a number of times.
+"""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from types import MappingProxyType
+from typing import Any, Final
+
+from sqlalchemy import Row, delete, exists, insert, select, update
+
+from mcads_node.backoff import ErrorKind, Failure, GiveUp, RetryPolicy, next_attempt
+from mcads_node.workitems.deliveries import RESULT_COLUMNS, delivery_of, plan, trouble_of
+from mcads_node.workitems.engine import Transaction
+from mcads_node.workitems.events import Happening, clean, record
+from mcads_node.workitems.outcomes import Deferred, Delivery, DeliveryState, Refused
+from mcads_node.workitems.schema import commitment_items, commitments, deliveries, results, studies
+
+#: Failure Reason (0008,1197) as in PS3.3 section C.14.1.1, and whether sending it again may help
+_FAILURES: Final[Mapping[int, tuple[str, bool]]] = MappingProxyType(
+    {
+        0x0110: ("processing failure", True),
+        0x0112: ("no such object instance", True),
+        0x0119: ("class / instance conflict", False),
+        0x0122: ("referenced SOP class not supported", False),
+        0x0131: ("duplicate transaction UID", True),
+        0x0213: ("resource limitation", True),
+    }
+)
+
+
+@dataclass(frozen=True, kw_only=True)
+class CommitmentRequest:
+    """What a destination is asked to keep."""
+
+    destination: str
+    transaction_uid: str
+    deliveries: tuple[Delivery, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class CommitmentReport:
+    """What a destination answered."""
+
+    transaction_uid: str
+    #: SOP Instance UIDs of what it keeps
+    committed: frozenset[str]
+    #: Failure Reason by SOP Instance UID of what it does not keep; None where it gave none
+    failed: Mapping[str, int | None] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, kw_only=True)
+class CommitmentOutcome:
+    """What an answer came to."""
+
+    destination: str
+    #: deliveries that are committed by it
+    committed: int
+    #: deliveries that are sent again
+    again: int
+    #: deliveries that are given up
+    refused: int
+
+
+def request_commitment(
+    tx: Transaction, destination: str, again_at: datetime, limit: int
+) -> CommitmentRequest | None:
+    """Put on record that a destination is asked now, and again at `again_at`; None where nothing is due.
+
+    Whoever gets the answer is the only one to ask: in the same transaction the objects cease to be due.
+    """
+    trouble = trouble_of(tx, destination)
+    if trouble is not None and trouble.deferred_until > tx.now:
+        return None
+    query = (
+        _deliveries()
+        .where(deliveries.c.destination == destination, deliveries.c.commitment_due_at <= tx.now)
+        .order_by(deliveries.c.commitment_due_at, deliveries.c.id)
+        .limit(limit)
+        .with_for_update(of=deliveries, skip_locked=True)
+    )
+    found = tuple(delivery_of(row) for row in tx.connection.execute(query))
+    if not found:
+        return None
+    uid = f"2.25.{uuid.uuid4().int}"
+    number = tx.connection.execute(
+        insert(commitments)
+        .values(destination=destination, transaction_uid=uid, asked_at=tx.now)
+        .returning(commitments.c.id)
+    ).scalar_one()
+    tx.connection.execute(
+        insert(commitment_items), [{"commitment_id": number, "delivery_id": each.number} for each in found]
+    )
+    tx.connection.execute(
+        update(deliveries)
+        .where(deliveries.c.id.in_([each.number for each in found]))
+        .values(commitment_due_at=again_at)
+    )
+    return CommitmentRequest(destination=destination, transaction_uid=uid, deliveries=found)
+
+
+def withdraw_commitment(tx: Transaction, request: CommitmentRequest) -> None:
+    """Forget a request that never reached its destination; what it named is due at once."""
+    number = select(commitments.c.id).where(commitments.c.transaction_uid == request.transaction_uid)
+    tx.connection.execute(
+        delete(commitment_items).where(commitment_items.c.commitment_id == number.scalar_subquery())
+    )
+    tx.connection.execute(delete(commitments).where(commitments.c.transaction_uid == request.transaction_uid))
+    tx.connection.execute(
+        update(deliveries)
+        .where(
+            deliveries.c.id.in_([each.number for each in request.deliveries]),
+            deliveries.c.commitment_due_at.is_not(None),
+        )
+        .values(commitment_due_at=tx.now)
+    )
+
+
+def record_commitment(
+    tx: Transaction,
+    report: CommitmentReport,
+    policy_of: Callable[[str], RetryPolicy],
+    random: Callable[[], float],
+) -> CommitmentOutcome | None:
+    """Write down what a destination answered; None where nobody asked under that transaction UID."""
+    asked = tx.connection.execute(
+        select(commitments).where(commitments.c.transaction_uid == report.transaction_uid)
+    ).first()
+    if asked is None:
+        return None
+    policy, counts = policy_of(asked.destination), {"committed": 0, "again": 0, "refused": 0}
+    for row in _unanswered(tx, asked.id):
+        delivery = delivery_of(row)
+        if row.sop_instance_uid in report.committed:
+            _answer(tx, asked.id, delivery)
+            counts["committed"] += _commit(tx, row)
+        elif row.sop_instance_uid in report.failed:
+            _answer(tx, asked.id, delivery)
+            # sent again since, after another request failed: this answer is about what was there before
+            if row.state == DeliveryState.STORED and row.stored_at <= asked.asked_at:
+                reason = report.failed[row.sop_instance_uid]
+                outcome = after_failure(delivery, reason, policy, tx.now, random)
+                _fail(tx, delivery, outcome)
+                counts["again" if isinstance(outcome, Deferred) else "refused"] += 1
+    return CommitmentOutcome(destination=asked.destination, **counts)
+
+
+def after_failure(
+    delivery: Delivery,
+    reason: int | None,
+    policy: RetryPolicy,
+    now: datetime,
+    random: Callable[[], float],
+) -> Deferred | Refused:
+    """Decide what follows where a destination does not commit to an object.
+
+    Parameters
+    ----------
+    delivery
+        Stored, and not committed to.
+    reason
+        Failure Reason (0008,1197), if any was given.
+    policy, now, random
+        As for `next_attempt`; the failure counts as an attempt.
+    """
+    words, helps = _FAILURES.get(reason or 0, ("unknown failure reason", True))
+    code = "none given" if reason is None else f"0x{reason:04X}, {words}"
+    said = f"stored, but not committed (failure reason {code})"
+    kind = ErrorKind.TRANSIENT if helps else ErrorKind.PERMANENT
+    failure = Failure(kind=kind, attempts=delivery.attempts + 1, since=delivery.since)
+    decision = next_attempt(failure, policy, now, random)
+    if isinstance(decision, GiveUp):
+        return Refused(reason=f"{said}; given up: {decision.reason}")
+    return Deferred(until=decision.at, reason=said)
+
+
+def give_up_unanswered(
+    tx: Transaction, destination: str, stored_until: datetime, reason: str, limit: int
+) -> int:
+    """Refuse what was stored by then, asked for since, and is still not committed; gives their number."""
+    was_asked = exists().where(commitment_items.c.delivery_id == deliveries.c.id)
+    query = (
+        _deliveries()
+        .where(
+            deliveries.c.destination == destination,
+            deliveries.c.commitment_due_at <= tx.now,
+            deliveries.c.stored_at <= stored_until,
+            was_asked,
+        )
+        .order_by(deliveries.c.commitment_due_at, deliveries.c.id)
+        .limit(limit)
+        .with_for_update(of=deliveries)
+    )
+    found = [delivery_of(row) for row in tx.connection.execute(query)]
+    for delivery in found:
+        _fail(tx, delivery, Refused(reason=reason))
+    return len(found)
+
+
+def waive_commitment(tx: Transaction, destination: str) -> int:
+    """Take what a destination has stored for delivered: it is not asked any more; gives their number."""
+    return tx.connection.execute(
+        update(deliveries)
+        .where(deliveries.c.destination == destination, deliveries.c.commitment_due_at.is_not(None))
+        .values(commitment_due_at=None)
+    ).rowcount
+
+
+def _deliveries() -> Any:
+    return (
+        select(deliveries, *RESULT_COLUMNS, results.c.retracted_by, studies.c.study_instance_uid)
+        .join(results, results.c.id == deliveries.c.result_id)
+        .join(studies, studies.c.id == results.c.study_id)
+    )
+
+
+def _unanswered(tx: Transaction, number: int) -> list[Row[Any]]:
+    """Read the objects of a request that were not answered; their studies are locked, as for a delivery."""
+    ours = select(commitment_items.c.delivery_id).where(
+        commitment_items.c.commitment_id == number, commitment_items.c.answered_at.is_(None)
+    )
+    of_studies = (
+        select(results.c.study_id)
+        .join(deliveries, deliveries.c.result_id == results.c.id)
+        .where(deliveries.c.id.in_(ours))
+    )
+    tx.connection.execute(
+        select(studies.c.id)
+        .where(studies.c.id.in_(of_studies))
+        .order_by(studies.c.id)
+        .with_for_update(of=studies)
+    )
+    query = _deliveries().where(deliveries.c.id.in_(ours)).order_by(deliveries.c.id)
+    return list(tx.connection.execute(query))
+
+
+def _answer(tx: Transaction, number: int, delivery: Delivery) -> None:
+    tx.connection.execute(
+        update(commitment_items)
+        .where(commitment_items.c.commitment_id == number, commitment_items.c.delivery_id == delivery.number)
+        .values(answered_at=tx.now)
+    )
+
+
+def _commit(tx: Transaction, row: Row[Any]) -> bool:
+    """Take a delivery for committed, also one that was to be sent again, or was given up."""
+    if row.state == DeliveryState.COMMITTED:
+        return False
+    if row.state == DeliveryState.REFUSED and row.retracted_by is not None:
+        # it was stopped on its way back to a peer that turns out to have it: the rejection note follows it
+        plan(tx, row.retracted_by, row.destination)
+    changes = {
+        "state": DeliveryState.COMMITTED,
+        "ended_at": tx.now,
+        "reason": None,
+        "commitment_due_at": None,
+    }
+    tx.connection.execute(update(deliveries).where(deliveries.c.id == row.id).values(changes))
+    _note(tx, delivery_of(row), "committed", None)
+    return True
+
+
+def _fail(tx: Transaction, delivery: Delivery, outcome: Deferred | Refused) -> None:
+    changes: dict[str, Any] = {"reason": clean(outcome.reason), "commitment_due_at": None}
+    if isinstance(outcome, Deferred):
+        pending = {"state": DeliveryState.PENDING, "ended_at": None, "due_at": outcome.until}
+        changes |= pending | {"attempts": delivery.attempts + 1}
+    else:
+        changes |= {"state": DeliveryState.REFUSED, "ended_at": tx.now, "attempts": delivery.attempts + 1}
+    tx.connection.execute(update(deliveries).where(deliveries.c.id == delivery.number).values(changes))
+    what = "not committed" if isinstance(outcome, Deferred) else "refused"
+    _note(tx, delivery, what, outcome.reason)
+
+
+def _note(tx: Transaction, delivery: Delivery, what: str, why: str | None) -> None:
+    subject, study = f"delivery {delivery.number}", delivery.study_number
+    record(tx, Happening(who=delivery.destination, what=what, subject=subject, study=study, why=why))

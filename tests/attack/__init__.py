@@ -1,0 +1,1 @@
+"""Attacks on a real node: what `scripts/attack` runs in their long form, and the tests beside them shortly."""

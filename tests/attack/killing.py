@@ -1,0 +1,151 @@
+"""Kill rounds: images flow in, a hostile destination takes the results, and processes die at random moments."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import random
+import signal
+import sqlite3
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator
+from contextlib import closing, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from tests.acceptance.node import ServedNode, served
+from tests.attack.accounting import Account, account, damage, open_work
+from tests.attack.destination import AE_TITLE, Destination
+from tests.attack.radiographs import Modality, radiographs, wait_until
+from tests.peers import free_port
+
+#: told what is being done, how much of it is done, and how much there is
+Tell = Callable[[str, int, int], None]
+
+RULES = [
+    {
+        "name": "all",
+        "when": {},
+        "analyse": {"explain_top_finding": True},
+        "complete_when": {"quiet_seconds": 0},
+        "send_to": ["pacs"],
+    }
+]
+#: what dies in a round, and how often among ten
+_BLOWS = {"node": 5, "worker": 3, "node, while it starts": 1, "node, while the database is locked": 1}
+#: the modality sends nothing new while so much is still to be done
+_MOST_OPEN_WORK = 30
+SETTLE_SECONDS = 1200.0
+
+
+@dataclass(frozen=True, kw_only=True)
+class Killed:
+    """What the kill rounds came to."""
+
+    rounds: int
+    account: Account
+    #: how often what died
+    blows: Counter[str]
+    #: how often the destination did what
+    moods: Counter[str]
+    #: C-STORE requests, and those that were not answered 0x0000
+    requests: int
+    unanswered: int
+    #: dead letters that a person had to have tried again
+    dead_letters: int
+    #: what SQLite finds wrong with the database
+    damage: list[str]
+    alive: bool
+
+
+@contextmanager
+def attacked(folder: Path, destination: Destination, workers: int = 1) -> Iterator[ServedNode]:
+    """Run a node whose timeouts are short, and which may be killed often without giving up an image."""
+    with served(
+        folder,
+        {"ae_title": AE_TITLE, "port": destination.port},
+        RULES,
+        sections={
+            "network": {"dimse_seconds": 3, "acse_seconds": 5, "idle_seconds": 5},
+            "monitoring": {"port": None},
+            "disk": {"alert_below_mib": 0, "refuse_below_mib": 0},
+        },
+        workers=workers,
+        # every death of the node counts as an attempt of what it worked on
+        max_attempts=20,
+    ) as node:
+        yield node
+
+
+def kill_rounds(folder: Path, rounds: int, seed: int, tell: Tell) -> Killed:
+    """Kill a node `rounds` times, let it settle, and strike the balance."""
+    chance = random.Random(seed)  # noqa: S311
+    blows: Counter[str] = Counter()
+    data = folder / "data"
+    destination = Destination(free_port(), seed, hostile=True)
+    with destination, attacked(folder, destination) as node:
+        modality = Modality(node.port, radiographs(), lambda: _open_work(data) < _MOST_OPEN_WORK)
+        modality.start()
+        for number in range(rounds):
+            tell("kill rounds", number, rounds)
+            (blow,) = chance.choices(list(_BLOWS), list(_BLOWS.values()))
+            blows[blow] += 1
+            _strike(node, blow, chance)
+        modality.stop()
+        destination.hostile = False
+        tell("settling", 0, 0)
+        settled = wait_until(lambda: not open_work(data), SETTLE_SECONDS)
+        dead_letters = _retry(node)
+        settled = settled and wait_until(lambda: not open_work(data), SETTLE_SECONDS)
+        alive = settled and node.process is not None and node.process.poll() is None
+        alive = node.stop() == 0 and alive
+        return Killed(
+            rounds=rounds,
+            account=account(data, modality.acknowledged, destination),
+            blows=blows,
+            moods=destination.moods,
+            requests=modality.requests,
+            unanswered=modality.unanswered,
+            dead_letters=dead_letters,
+            damage=damage(data),
+            alive=alive,
+        )
+
+
+def _open_work(data: Path) -> int:
+    # the database may be locked by the attack itself
+    with contextlib.suppress(sqlite3.OperationalError):
+        return open_work(data)
+    return _MOST_OPEN_WORK
+
+
+def _strike(node: ServedNode, blow: str, chance: random.Random) -> None:
+    if blow == "node, while it starts":
+        node.stop(signal.SIGKILL)
+        node.launch()
+        time.sleep(chance.uniform(0, 3))
+    elif blow == "node, while the database is locked":
+        with closing(sqlite3.connect(node.folder / "data" / "node.db", isolation_level=None)) as connection:
+            connection.execute("PRAGMA busy_timeout = 30000")
+            connection.execute("BEGIN IMMEDIATE")
+            time.sleep(chance.uniform(1, 3))
+            node.stop(signal.SIGKILL)
+    else:
+        time.sleep(chance.uniform(0.2, 3))
+    if blow == "worker":
+        for worker in chance.sample(workers := node.workers(), min(1, len(workers))):
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(worker, signal.SIGKILL)
+        return
+    if node.process is not None:
+        node.stop(signal.SIGKILL)
+    node.start()
+
+
+def _retry(node: ServedNode) -> int:
+    """Have dead letters tried again, as an administrator would; gives how many there were."""
+    letters = len(node.json("undelivered", "--limit", "100000"))
+    if letters:
+        node.verb("retry", "--destination", "pacs")
+    return letters
