@@ -26,7 +26,7 @@ from mcads_node.profile import DEFAULT, OF_IMAGES, Profile, wanted
 from mcads_node.result import ObjectKind, Rendition, ReportContext
 from mcads_node.spool import StoredFile
 from mcads_node.state import State
-from mcads_node.task import Analysis, AnalysisRequest, Composed, ReadingRecord, ReportRequest
+from mcads_node.task import Analysis, AnalysisRequest, Composed, HeatmapRecord, ReadingRecord, ReportRequest
 from mcads_node.workitems import (
     AnalysedImage,
     InstanceAnalysed,
@@ -214,7 +214,10 @@ class Dispatcher:
             header=analysis.header,
             thumbnail=self._results.read(analysis.thumbnail) if analysis.thumbnail else b"",
             heatmaps=tuple(
-                (result.sop_class_uid, result.sop_instance_uid, result.variant)
+                HeatmapRecord(
+                    referenced=(result.sop_class_uid, result.sop_instance_uid, result.series_instance_uid),
+                    variant=result.variant,
+                )
                 for result in analysis.objects
                 if result.kind is ObjectKind.HEATMAP
             ),

@@ -86,6 +86,10 @@ class ResultObject:
     variant: str = ""
 
 
+#: SOP Class, SOP Instance and Series Instance UID of an object that another one refers to
+Referenced = tuple[str, str, str]
+
+
 @dataclass(frozen=True, kw_only=True, eq=False)
 class ImageReading:
     """One analysed image, as a report needs it: small, without the pixels."""
@@ -99,8 +103,8 @@ class ImageReading:
     checks: tuple[InputCheck, ...]
     #: PNG, at most 512 pixels on its longer side, the strongest heatmap drawn in
     thumbnail: bytes
-    #: SOP Class and Instance UID of each heatmap object made of this image
-    heatmaps: tuple[tuple[str, str], ...] = ()
+    #: each heatmap object made of this image
+    heatmaps: tuple[Referenced, ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -113,7 +117,7 @@ class ReportContext:
     created: datetime
     #: 1 for a study's first report
     revision: int = 1
-    #: SOP Class, SOP Instance and Series Instance UID of the SR that this report replaces
-    predecessor: tuple[str, str, str] | None = None
+    #: the SR that this report replaces
+    predecessor: Referenced | None = None
     #: why images of the study were not read, a sentence each, without PHI
     unread: tuple[str, ...] = ()

@@ -10,7 +10,7 @@ from mcads_node.config import Rule
 from mcads_node.finding import Algorithm, Finding
 from mcads_node.instance import InputCheck, Requestor, View
 from mcads_node.profile import Profile
-from mcads_node.result import ObjectKind, Rendition, ReportContext, ResultObject
+from mcads_node.result import ObjectKind, Referenced, Rendition, ReportContext, ResultObject
 from mcads_node.route import Route
 
 
@@ -55,11 +55,23 @@ class Analysis:
             header=self.header,
             thumbnail=self.thumbnail,
             heatmaps=tuple(
-                (result.sop_class_uid, result.sop_instance_uid, result.variant)
+                HeatmapRecord(
+                    referenced=(result.sop_class_uid, result.sop_instance_uid, result.series_instance_uid),
+                    variant=result.variant,
+                )
                 for result in self.objects
                 if result.kind is ObjectKind.HEATMAP
             ),
         )
+
+
+@dataclass(frozen=True, kw_only=True)
+class HeatmapRecord:
+    """One heatmap of an image, as others refer to it."""
+
+    referenced: Referenced
+    #: of its rendition
+    variant: str
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -73,8 +85,7 @@ class ReadingRecord:
     header: bytes
     #: PNG
     thumbnail: bytes
-    #: SOP Class and Instance UID of each heatmap, and the variant of its rendition
-    heatmaps: tuple[tuple[str, str, str], ...]
+    heatmaps: tuple[HeatmapRecord, ...]
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -87,9 +98,8 @@ class ReportRequest:
     renditions: tuple[Rendition, ...]
     #: without a predecessor
     context: ReportContext
-    #: SOP Class, SOP Instance and Series Instance UID of the documents that this report replaces, by kind and
-    #: variant
-    predecessors: Mapping[tuple[ObjectKind, str], tuple[str, str, str]] = field(default_factory=dict)
+    #: the documents that this report replaces, by kind and variant
+    predecessors: Mapping[tuple[ObjectKind, str], Referenced] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)

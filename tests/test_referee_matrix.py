@@ -135,7 +135,9 @@ def _made(source: Source) -> Study:
 def _reading(radiograph: Radiograph, made: list[ResultObject]) -> ImageReading:
     plain = reading(radiograph.header, view=radiograph.view, checks=radiograph.checks, labels=FEW)
     heatmaps = tuple(
-        (each.sop_class_uid, each.sop_instance_uid) for each in made if each.kind is ObjectKind.HEATMAP
+        (each.sop_class_uid, each.sop_instance_uid, each.series_instance_uid)
+        for each in made
+        if each.kind is ObjectKind.HEATMAP
     )
     return replace(plain, thumbnail=thumbnail(radiograph, _heatmaps()[0]), heatmaps=heatmaps)
 

@@ -35,7 +35,7 @@ from tests.report_samples import (
 )
 
 UNTRAINED = replace(ALGORITHM, name="untrained-densenet121", caution="UNTRAINED MODEL")
-HEATMAP_UID = ("1.2.840.10008.5.1.4.1.1.7", "2.25.7")
+HEATMAP_UID = ("1.2.840.10008.5.1.4.1.1.7", "2.25.7", "2.25.6")
 
 
 def finding(label: str = "Effusion", score: float = 0.71, presence: Presence = Presence.PRESENT) -> Finding:

@@ -109,6 +109,13 @@ def test_a_description_names_the_product_and_the_caution_and_fits(kind: ObjectKi
     assert len(series_description(kind, careful)) <= 64
 
 
+def test_a_site_s_own_description_stands_behind_the_caution() -> None:
+    careful = replace(ALGORITHM, caution="UNTRAINED MODEL")
+    assert series_description(ObjectKind.HEATMAP, ALGORITHM, "DI radiniai") == "DI radiniai"
+    assert series_description(ObjectKind.HEATMAP, careful, "ž" * 64).startswith("UNTRAINED MODEL žžž")
+    assert len(series_description(ObjectKind.HEATMAP, careful, "ž" * 64).encode()) <= 64
+
+
 def test_the_product_is_known_again() -> None:
     ours = Dataset()
     assert not product.own_output(ours)

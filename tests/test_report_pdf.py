@@ -29,6 +29,8 @@ from tests.report_sources import NAMES, SOURCES
 UNTRAINED = replace(ALGORITHM, caution="UNTRAINED MODEL")
 DEFAULT = Rendition(kind=ObjectKind.PDF)
 LITHUANIAN = Rendition(kind=ObjectKind.PDF, language="lt")
+#: a heatmap that a reading refers to
+HEATMAP = ("1.2.840.10008.5.1.4.1.1.7", "2.25.5", "2.25.6")
 
 
 def _picture(rows: int, columns: int) -> bytes:
@@ -41,7 +43,11 @@ def _readings() -> list[ImageReading]:
     frontal = reading(as_received(full()), threshold=0.8)
     return [
         replace(lateral, thumbnail=_picture(300, 512)),
-        replace(frontal, thumbnail=_picture(512, 420), heatmaps=(("1.2.840.10008.5.1.4.1.1.7", "2.25.5"),)),
+        replace(
+            frontal,
+            thumbnail=_picture(512, 420),
+            heatmaps=(HEATMAP,),
+        ),
     ]
 
 

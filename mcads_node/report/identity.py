@@ -11,9 +11,11 @@ from collections.abc import Mapping, Sequence
 from types import MappingProxyType
 from typing import Final
 
+from pydicom.dataset import Dataset
+
 from mcads_node.finding import Algorithm
 from mcads_node.product import MANUFACTURER, MODEL_NAME
-from mcads_node.result import ObjectKind
+from mcads_node.result import ObjectKind, Rendition
 
 __all__ = [
     "MANUFACTURER",
@@ -23,6 +25,7 @@ __all__ = [
     "object_uid",
     "series_description",
     "series_uid",
+    "stamp_series",
     "tracking_uid",
 ]
 
@@ -123,13 +126,41 @@ def tracking_uid(source_uid: str, label: str, algorithm: Algorithm) -> str:
     return derive_uid("tracking", source_uid, label, *_version_parts(algorithm))
 
 
-def series_description(kind: ObjectKind, algorithm: Algorithm) -> str:
-    """Return the Series Description (0008,103E); the model's caution comes first.
+def series_description(kind: ObjectKind, algorithm: Algorithm, own: str = "") -> str:
+    """Return the Series Description (0008,103E), with the model's caution where it cannot be cut off.
 
     LO has 64 characters; cut to as many bytes, since some readers count those.
+
+    Parameters
+    ----------
+    kind: ObjectKind
+        Of the objects in the series.
+    algorithm: Algorithm
+        Its caution and its name are told.
+    own: str
+        What a site calls the series; empty: the node's own words.
     """
-    words = ("MCADS AI", _SERIES_WORD[kind], algorithm.caution, f"({algorithm.name})")
+    ours = ("MCADS AI", _SERIES_WORD[kind], algorithm.caution, f"({algorithm.name})")
+    words = (algorithm.caution, own) if own else ours
     return " ".join(word for word in words if word).encode()[:64].decode(errors="ignore").rstrip()
+
+
+def stamp_series(made: Dataset, rendition: Rendition, algorithm: Algorithm) -> None:
+    """Write UID, number and description of the series that an object of a rendition belongs to.
+
+    Parameters
+    ----------
+    made: pydicom.dataset.Dataset
+        Has its Study Instance UID already.
+    rendition: Rendition
+        Kind, and what a destination wants of its series.
+    algorithm: Algorithm
+        In exactly this version.
+    """
+    kind, number = rendition.kind, rendition.series_number
+    made.SeriesInstanceUID = series_uid(str(made.StudyInstanceUID), kind, algorithm, rendition.variant)
+    made.SeriesNumber = SERIES_NUMBER[kind] if number is None else number
+    made.SeriesDescription = series_description(kind, algorithm, rendition.series_description)
 
 
 def _version_parts(algorithm: Algorithm) -> tuple[str, ...]:

@@ -152,16 +152,10 @@ def code(value: str, scheme: str, meaning: str) -> Dataset:
 
 def _add_series(capture: Dataset, making: Making) -> None:
     """General Series and SC Equipment modules, as the rendition has them."""
-    rendition, algorithm = making.rendition, making.algorithm
-    kind, number = rendition.kind, rendition.series_number
-    capture.Modality = rendition.modality
+    capture.Modality = making.rendition.modality
     capture.ConversionType = "WSD"
     capture.BodyPartExamined = "CHEST"
-    capture.SeriesInstanceUID = identity.series_uid(
-        capture.StudyInstanceUID, kind, algorithm, rendition.variant
-    )
-    capture.SeriesNumber = identity.SERIES_NUMBER[kind] if number is None else number
-    capture.SeriesDescription = rendition.series_description or identity.series_description(kind, algorithm)
+    identity.stamp_series(capture, making.rendition, making.algorithm)
 
 
 def _add_image(capture: Dataset, pixels: NDArray[np.uint8]) -> None:
