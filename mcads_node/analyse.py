@@ -85,6 +85,7 @@ def analyse(request: AnalysisRequest, classifier: Classifier) -> Analysis | Decl
         checks=radiograph.checks,
         header=_encoded(radiograph.header),
         thumbnail=thumbnail(radiograph, strongest),
+        shown=strongest.finding.label if strongest else None,
         objects=tuple(made.objects),
         omitted=tuple(made.omitted),
     )
@@ -192,6 +193,7 @@ def _reading(record: ReadingRecord, heatmaps: Sequence[HeatmapRecord]) -> ImageR
         findings=record.findings,
         checks=record.checks,
         thumbnail=record.thumbnail,
+        shown=record.shown,
         heatmaps=tuple(each.referenced for each in heatmaps),
     )
 

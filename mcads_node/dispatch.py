@@ -77,6 +77,7 @@ class Dispatcher:
         settings: DispatchSettings,
     ) -> None:
         self._workitems = state.workitems
+        self._installation = state.workitems.installation()
         self._spool = state.spool
         self._results = state.results
         self._compute = compute
@@ -179,7 +180,11 @@ class Dispatcher:
             requestor=item.instance.requestor,
             rules=self._rules,
             profiles=self._profiles,
-            context=ReportContext(series_started=item.study_first_received_at, created=datetime.now(UTC)),
+            context=ReportContext(
+                installation=self._installation,
+                series_started=item.study_first_received_at,
+                created=datetime.now(UTC),
+            ),
         )
 
     def _report_request(self, item: Workitem) -> ReportRequest:
@@ -198,6 +203,7 @@ class Dispatcher:
                 for each in study.predecessors
             },
             context=ReportContext(
+                installation=self._installation,
                 series_started=study.first_received_at,
                 created=datetime.now(UTC),
                 revision=study.revision,
@@ -213,6 +219,7 @@ class Dispatcher:
             checks=analysis.checks,
             header=analysis.header,
             thumbnail=self._results.read(analysis.thumbnail) if analysis.thumbnail else b"",
+            shown=analysis.shown,
             heatmaps=tuple(
                 HeatmapRecord(
                     referenced=(result.sop_class_uid, result.sop_instance_uid, result.series_instance_uid),
@@ -292,6 +299,7 @@ class Dispatcher:
                 view=outcome.view,
                 header=outcome.header,
                 thumbnail=thumbnail.path,
+                shown=outcome.shown,
                 objects=tuple(map(StoredResult.of, outcome.objects, drawn)),
                 omitted=outcome.omitted,
                 send_to=outcome.route.send_to,

@@ -103,6 +103,8 @@ class ImageReading:
     checks: tuple[InputCheck, ...]
     #: PNG, at most 512 pixels on its longer side, the strongest heatmap drawn in
     thumbnail: bytes
+    #: label of the finding whose heatmap is drawn in the thumbnail; None: none is
+    shown: str | None = None
     #: each heatmap object made of this image
     heatmaps: tuple[Referenced, ...] = ()
 
@@ -115,6 +117,9 @@ class ReportContext:
     series_started: datetime
     #: when these objects are made, UTC
     created: datetime
+    #: which installation of the node makes them: part of every UID, so that two nodes, or a node and the verb
+    #: that works without one, never write two objects under one UID
+    installation: str = ""
     #: 1 for a study's first report
     revision: int = 1
     #: the SR that this report replaces

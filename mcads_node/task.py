@@ -41,6 +41,8 @@ class Analysis:
     header: bytes
     #: PNG
     thumbnail: bytes
+    #: label of the finding whose heatmap is drawn in it
+    shown: str | None
     #: heatmaps and what else draws on this image, in every rendition that the route's destinations want
     objects: tuple[ResultObject, ...]
     #: why one of them could not be made, a sentence each, without PHI
@@ -54,6 +56,7 @@ class Analysis:
             checks=self.checks,
             header=self.header,
             thumbnail=self.thumbnail,
+            shown=self.shown,
             heatmaps=tuple(
                 HeatmapRecord(
                     referenced=(result.sop_class_uid, result.sop_instance_uid, result.series_instance_uid),
@@ -85,6 +88,8 @@ class ReadingRecord:
     header: bytes
     #: PNG
     thumbnail: bytes
+    #: label of the finding whose heatmap is drawn in it
+    shown: str | None
     heatmaps: tuple[HeatmapRecord, ...]
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import re
 import subprocess
 import sys
 from dataclasses import replace
@@ -206,3 +207,16 @@ def test_more_findings_than_a_page_holds_give_a_clear_reason() -> None:
 def test_a_thumbnail_that_is_none_gives_a_clear_reason() -> None:
     with pytest.raises(ReportImpossible, match="thumbnail"):
         pdf_report([replace(reading(bare()), thumbnail=b"not a picture")], ALGORITHM, CONTEXT)
+
+
+def test_a_long_name_of_a_model_stays_on_the_page(tmp_path: Path) -> None:
+    named = replace(ALGORITHM, name="n" * 64)
+    file = tmp_path / "report.pdf"
+    file.write_bytes(_pdf(pdf_report(_readings(), named, CONTEXT)))
+    boxes = subprocess.run(
+        [require_program("pdftotext"), "-bbox", str(file), "-"], capture_output=True, text=True, check=True
+    ).stdout
+    width = float(re.findall(r'<page width="([\d.]+)"', boxes)[0])
+    words = re.findall(r'xMax="([\d.]+)" yMax="[\d.]+">([^<]*)<', boxes)
+    assert any(word.startswith("nnnn") for _, word in words)
+    assert max(float(right) for right, _ in words) <= width - 30

@@ -63,7 +63,7 @@ def making_of(
         [header.SOPInstanceUID],
         algorithm,
         {each.finding.label: each.finding.threshold for each in heatmaps},
-        detail=";".join((*claims, rendition.variant)),
+        detail=";".join((*claims, rendition.variant, context.installation)),
     )
     return Making(rendition=rendition, sop_instance_uid=uid, algorithm=algorithm, context=context)
 
@@ -92,7 +92,7 @@ def annotation(header: Dataset, making: Making, sop_class_uid: str, modality: st
     made.SOPInstanceUID = making.sop_instance_uid
     made.Modality = modality
     made.BodyPartExamined = "CHEST"
-    identity.stamp_series(made, making.rendition, algorithm)
+    identity.stamp_series(made, making.rendition, algorithm, making.context.installation)
     made.InstanceNumber = instance_number(header)
     made.ContentLabel = LABEL
     made.ContentCreatorName = ""

@@ -14,7 +14,7 @@ from pydicom.uid import ExplicitVRLittleEndian
 from mcads_node.errors import ReportImpossible
 from mcads_node.finding import Algorithm
 from mcads_node.instance import View
-from mcads_node.product import MANUFACTURER, MODEL_NAME
+from mcads_node.product import DEVICE_UID, MANUFACTURER, MODEL_NAME
 from mcads_node.report import codes, content_items, source
 from mcads_node.report.identity import object_uid, stamp_series
 from mcads_node.report.wording import Translator, translator
@@ -135,11 +135,11 @@ def begin(made_of: Draft, sop_class_uid: str, modality: str, detail: str = "") -
         uids,
         algorithm,
         thresholds,
-        detail="/".join(filter(None, (detail, variant))),
+        detail="/".join(filter(None, (detail, variant, made_of.context.installation))),
         revision=made_of.context.revision,
     )
     document.Modality = modality
-    stamp_series(document, made_of.rendition, algorithm)
+    stamp_series(document, made_of.rendition, algorithm, made_of.context.installation)
     document.InstanceNumber = min(made_of.context.revision, 2**31 - 1)
     return document
 
@@ -198,17 +198,18 @@ def language_item(language: str) -> Dataset:
 def device_observer(algorithm: Algorithm | None) -> list[Dataset]:
     """Write TID 1002 and 1004; equal to the item of Contributing Equipment that `stamp_equipment` writes.
 
-    Without an algorithm it is the node itself that speaks, which has no Device UID.
+    Without an algorithm it is the node itself that speaks.
     """
+    uid, name = (DEVICE_UID, MODEL_NAME) if algorithm is None else (algorithm.device_uid, algorithm.name)
     texts: list[tuple[Code, str]] = [
+        (codes.DEVICE_NAME, name),
         (codes.DEVICE_MANUFACTURER, MANUFACTURER),
         (codes.DEVICE_MODEL_NAME, MODEL_NAME),
     ]
-    items = [content_items.coded(codes.OBSERVER_TYPE, codes.DEVICE, "HAS OBS CONTEXT")]
-    if algorithm is not None:
-        uid = content_items.uid_reference(codes.DEVICE_UID, algorithm.device_uid, "HAS OBS CONTEXT")
-        items.append(uid)
-        texts.insert(0, (codes.DEVICE_NAME, algorithm.name))
+    items = [
+        content_items.coded(codes.OBSERVER_TYPE, codes.DEVICE, "HAS OBS CONTEXT"),
+        content_items.uid_reference(codes.DEVICE_UID, uid, "HAS OBS CONTEXT"),
+    ]
     return items + [content_items.text(name, value, "HAS OBS CONTEXT") for name, value in texts]
 
 

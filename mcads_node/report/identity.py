@@ -78,9 +78,9 @@ def derive_uid(*parts: str) -> str:
     return f"2.25.{uuid.uuid5(_NAMESPACE, joined).int}"
 
 
-def series_uid(study_uid: str, kind: ObjectKind, algorithm: Algorithm, variant: str = "") -> str:
-    """Return the Series Instance UID: one per study, kind of object, rendition and model version."""
-    return derive_uid("series", study_uid, kind.value, *_version_parts(algorithm), *filter(None, [variant]))
+def series_uid(study_uid: str, kind: ObjectKind, algorithm: Algorithm, detail: str = "") -> str:
+    """Return the Series Instance UID: one per study, kind of object, model version, and what else differs."""
+    return derive_uid("series", study_uid, kind.value, *_version_parts(algorithm), *filter(None, [detail]))
 
 
 def object_uid(
@@ -104,8 +104,8 @@ def object_uid(
     thresholds: Mapping[str, float]
         Threshold by label, 0…1; another threshold is another result.
     detail: str
-        What else tells this object from its siblings, such as the label of a heatmap, and the variant of its
-        rendition.
+        What else tells this object from its siblings, such as the label of a heatmap, the variant of its
+        rendition, and the installation that makes it.
     revision: int
         1 for a study's first report.
     """
@@ -145,20 +145,25 @@ def series_description(kind: ObjectKind, algorithm: Algorithm, own: str = "") ->
     return " ".join(word for word in words if word).encode()[:64].decode(errors="ignore").rstrip()
 
 
-def stamp_series(made: Dataset, rendition: Rendition, algorithm: Algorithm) -> None:
+def stamp_series(made: Dataset, rendition: Rendition, algorithm: Algorithm, installation: str) -> None:
     """Write UID, number and description of the series that an object of a rendition belongs to.
 
     Parameters
     ----------
     made: pydicom.dataset.Dataset
-        Has its Study Instance UID already.
+        Has its Study Instance UID and its dates already. Images of one study may tell their times in
+        different zones; a series has one Series Time, so each zone has a series of its own.
     rendition: Rendition
         Kind, and what a destination wants of its series.
     algorithm: Algorithm
         In exactly this version.
+    installation: str
+        Which one of the node it is; another one has other times.
     """
     kind, number = rendition.kind, rendition.series_number
-    made.SeriesInstanceUID = series_uid(str(made.StudyInstanceUID), kind, algorithm, rendition.variant)
+    zone = str(made.get("TimezoneOffsetFromUTC") or "")
+    told = "/".join(filter(None, (rendition.variant, zone, installation)))
+    made.SeriesInstanceUID = series_uid(str(made.StudyInstanceUID), kind, algorithm, told)
     made.SeriesNumber = SERIES_NUMBER[kind] if number is None else number
     made.SeriesDescription = series_description(kind, algorithm, rendition.series_description)
 

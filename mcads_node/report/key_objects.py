@@ -21,7 +21,7 @@ from pydicom.uid import (
 from mcads_node import __version__
 from mcads_node.errors import ReportImpossible
 from mcads_node.finding import Algorithm, Presence
-from mcads_node.product import MANUFACTURER, MODEL_NAME
+from mcads_node.product import DEVICE_UID, MANUFACTURER, MODEL_NAME
 from mcads_node.report import content_items, document, source, wording
 from mcads_node.report.document import Draft
 from mcads_node.report.identity import derive_uid
@@ -178,6 +178,7 @@ def rejection_note(
         str(serial),
         title.value,
         said,
+        *filter(None, [context.installation]),
         *(part for each in referenced for part in each),
     )
     note.InstanceNumber = serial
@@ -195,10 +196,15 @@ def _begin_note(header: Dataset, context: ReportContext) -> Dataset:
     note.Manufacturer = MANUFACTURER
     note.ManufacturerModelName = MODEL_NAME
     note.SoftwareVersions = __version__
+    note.DeviceUID = DEVICE_UID
     note.SOPClassUID = KeyObjectSelectionDocumentStorage
     note.Modality = "KO"
     note.SeriesInstanceUID = derive_uid(
-        "series", str(note.StudyInstanceUID), ObjectKind.KOS.value, _REJECTION
+        "series",
+        str(note.StudyInstanceUID),
+        ObjectKind.KOS.value,
+        _REJECTION,
+        *filter(None, [context.installation, note.get("TimezoneOffsetFromUTC")]),
     )
     note.SeriesNumber = REJECTION_SERIES_NUMBER
     note.SeriesDescription = f"{wording.BRAND} rejection note"

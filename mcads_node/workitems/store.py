@@ -40,7 +40,7 @@ from mcads_node.workitems.records import (
     WorkState,
 )
 from mcads_node.workitems.retracting import Retractable, Retraction
-from mcads_node.workitems.schema import analyses, instances, results
+from mcads_node.workitems.schema import analyses, installation, instances, results
 
 
 def now_utc() -> datetime:
@@ -99,6 +99,11 @@ class Workitems:
     def close(self) -> None:
         """Close the database; the last to close folds the write-ahead log in."""
         self._database.close()
+
+    def installation(self) -> str:
+        """Say which installation of the node this is: the same for as long as its state lives."""
+        with self._read() as tx:
+            return str(tx.connection.execute(select(installation.c.uuid)).scalar_one())
 
     # receive
 
