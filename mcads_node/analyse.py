@@ -32,9 +32,9 @@ from mcads_node.report.presentation_state import presentation_state
 from mcads_node.report.segmentation import segmentation
 from mcads_node.report.sr import measurement_report
 from mcads_node.resample import geometry_for, model_input
-from mcads_node.result import ImageReading, ObjectKind, Rendition, ReportContext, ResultObject
+from mcads_node.result import ImageReading, ObjectKind, Referenced, Rendition, ReportContext, ResultObject
 from mcads_node.route import Route, route
-from mcads_node.task import Analysis, AnalysisRequest, Composed, ReadingRecord, ReportRequest
+from mcads_node.task import Analysis, AnalysisRequest, Composed, HeatmapRecord, ReadingRecord, ReportRequest
 
 #: kinds without which there is no report: where one cannot be made, the reason is the study's
 _INDISPENSABLE: Final = frozenset({ObjectKind.SR, ObjectKind.SUMMARY, ObjectKind.HEATMAP})
@@ -85,6 +85,7 @@ def analyse(request: AnalysisRequest, classifier: Classifier) -> Analysis | Decl
         checks=radiograph.checks,
         header=_encoded(radiograph.header),
         thumbnail=thumbnail(radiograph, strongest),
+        shown=strongest.finding.label if strongest else None,
         objects=tuple(made.objects),
         omitted=tuple(made.omitted),
     )
@@ -164,10 +165,7 @@ def compose(request: ReportRequest) -> Composed:
         The source's header does not allow a valid Structured Report or summary page, with the reason.
     """
     readings = tuple(_reading(record, record.heatmaps) for record in request.readings)
-    # who refers to a heatmap refers to the default rendition, in that one's series
-    referring = tuple(
-        _reading(record, [each for each in record.heatmaps if not each[2]]) for record in request.readings
-    )
+    referring = tuple(_reading(record, _referable(request, record)) for record in request.readings)
     made = _Made()
     for rendition in request.renditions:
         if rendition.kind in _OF_THE_STUDY:
@@ -178,18 +176,29 @@ def compose(request: ReportRequest) -> Composed:
     return Composed(objects=tuple(made.objects), omitted=tuple(made.omitted))
 
 
-def _reading(record: ReadingRecord, heatmaps: Sequence[tuple[str, str, str]]) -> ImageReading:
+def _referable(request: ReportRequest, record: ReadingRecord) -> list[HeatmapRecord]:
+    """Give the heatmaps that another object may refer to: of one rendition.
+
+    Of the only one; of several, whoever gets the document may have any, and the default one is referred to.
+    """
+    variants = {each.variant for reading in request.readings for each in reading.heatmaps}
+    variant = variants.pop() if len(variants) == 1 else ""
+    return [each for each in record.heatmaps if each.variant == variant]
+
+
+def _reading(record: ReadingRecord, heatmaps: Sequence[HeatmapRecord]) -> ImageReading:
     return ImageReading(
         header=read_dataset(record.header),
         view=record.view,
         findings=record.findings,
         checks=record.checks,
         thumbnail=record.thumbnail,
-        heatmaps=tuple((sop_class, sop_instance) for sop_class, sop_instance, _ in heatmaps),
+        shown=record.shown,
+        heatmaps=tuple(each.referenced for each in heatmaps),
     )
 
 
-def _predecessor(request: ReportRequest, rendition: Rendition) -> tuple[str, str, str] | None:
+def _predecessor(request: ReportRequest, rendition: Rendition) -> Referenced | None:
     """Find the document that this one replaces: in the same rendition, so that who gets this has that."""
     kind = rendition.kind if rendition.kind is ObjectKind.BASIC_TEXT_SR else ObjectKind.SR
     exact = request.predecessors.get((kind, rendition.variant))

@@ -27,7 +27,7 @@ from mcads_node.profile import DEFAULT, OF_IMAGES, Profile, wanted
 from mcads_node.result import ObjectKind, Rendition, ReportContext
 from mcads_node.spool import StoredFile
 from mcads_node.state import State
-from mcads_node.task import Analysis, AnalysisRequest, Composed, ReadingRecord, ReportRequest
+from mcads_node.task import Analysis, AnalysisRequest, Composed, HeatmapRecord, ReadingRecord, ReportRequest
 from mcads_node.workitems import (
     AnalysedImage,
     InstanceAnalysed,
@@ -87,6 +87,7 @@ class Dispatcher:
         settings: DispatchSettings,
     ) -> None:
         self._workitems = state.workitems
+        self._installation = state.workitems.installation()
         self._spool = state.spool
         self._results = state.results
         self._compute = compute
@@ -194,7 +195,11 @@ class Dispatcher:
             requestor=item.instance.requestor,
             rules=self._rules,
             profiles=self._profiles,
-            context=ReportContext(series_started=item.study_first_received_at, created=datetime.now(UTC)),
+            context=ReportContext(
+                installation=self._installation,
+                series_started=item.study_first_received_at,
+                created=datetime.now(UTC),
+            ),
         )
 
     def _report_request(self, item: Workitem) -> ReportRequest:
@@ -213,6 +218,7 @@ class Dispatcher:
                 for each in study.predecessors
             },
             context=ReportContext(
+                installation=self._installation,
                 series_started=study.first_received_at,
                 created=datetime.now(UTC),
                 revision=study.revision,
@@ -228,8 +234,12 @@ class Dispatcher:
             checks=analysis.checks,
             header=analysis.header,
             thumbnail=self._results.read(analysis.thumbnail) if analysis.thumbnail else b"",
+            shown=analysis.shown,
             heatmaps=tuple(
-                (result.sop_class_uid, result.sop_instance_uid, result.variant)
+                HeatmapRecord(
+                    referenced=(result.sop_class_uid, result.sop_instance_uid, result.series_instance_uid),
+                    variant=result.variant,
+                )
                 for result in analysis.objects
                 if result.kind is ObjectKind.HEATMAP
             ),
@@ -306,6 +316,7 @@ class Dispatcher:
                 view=outcome.view,
                 header=outcome.header,
                 thumbnail=thumbnail.path,
+                shown=outcome.shown,
                 objects=tuple(map(StoredResult.of, outcome.objects, drawn)),
                 omitted=outcome.omitted,
                 send_to=outcome.route.send_to,

@@ -10,6 +10,8 @@ from pydicom.dataset import Dataset
 MANUFACTURER: Final = "MCADS"
 #: (0008,1090) of every object the node makes
 MODEL_NAME: Final = "MCADS node"
+#: (0018,1002) of the node itself, which speaks where no model does. A UID of the 2.25 arc, drawn once
+DEVICE_UID: Final = "2.25.126806187514478427098214096183542216737"
 #: (0002,0012); PS3.7 D.3.3.2. A UID of the 2.25 arc, drawn once
 IMPLEMENTATION_CLASS_UID: Final = "2.25.191244937480186804294801870351310584905"
 #: (0002,0013); at most 16 characters

@@ -86,6 +86,10 @@ class ResultObject:
     variant: str = ""
 
 
+#: SOP Class, SOP Instance and Series Instance UID of an object that another one refers to
+Referenced = tuple[str, str, str]
+
+
 @dataclass(frozen=True, kw_only=True, eq=False)
 class ImageReading:
     """One analysed image, as a report needs it: small, without the pixels."""
@@ -99,8 +103,10 @@ class ImageReading:
     checks: tuple[InputCheck, ...]
     #: PNG, at most 512 pixels on its longer side, the strongest heatmap drawn in
     thumbnail: bytes
-    #: SOP Class and Instance UID of each heatmap object made of this image
-    heatmaps: tuple[tuple[str, str], ...] = ()
+    #: label of the finding whose heatmap is drawn in the thumbnail; None: none is
+    shown: str | None = None
+    #: each heatmap object made of this image
+    heatmaps: tuple[Referenced, ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -111,9 +117,12 @@ class ReportContext:
     series_started: datetime
     #: when these objects are made, UTC
     created: datetime
+    #: which installation of the node makes them: part of every UID, so that two nodes, or a node and the verb
+    #: that works without one, never write two objects under one UID
+    installation: str = ""
     #: 1 for a study's first report
     revision: int = 1
-    #: SOP Class, SOP Instance and Series Instance UID of the SR that this report replaces
-    predecessor: tuple[str, str, str] | None = None
+    #: the SR that this report replaces
+    predecessor: Referenced | None = None
     #: why images of the study were not read, a sentence each, without PHI
     unread: tuple[str, ...] = ()

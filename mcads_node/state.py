@@ -38,9 +38,7 @@ def open_state(config: NodeConfig) -> State:
     spool = Spool(node.data_dir / "spool")
     results = Spool(node.data_dir / "results")
     policy = WorkPolicy(retry=RetryPolicy(max_attempts=attempts, max_age=None), max_deaths=attempts)
-    workitems = open_store(
-        database_of(config), policy=policy, busy_seconds=node.database_busy_seconds
-    )
+    workitems = open_store(database_of(config), policy=policy, busy_seconds=node.database_busy_seconds)
     return State(workitems=workitems, spool=spool, results=results)
 
 

@@ -10,7 +10,7 @@ from mcads_node.config import Rule
 from mcads_node.finding import Algorithm, Finding
 from mcads_node.instance import InputCheck, Requestor, View
 from mcads_node.profile import Profile
-from mcads_node.result import ObjectKind, Rendition, ReportContext, ResultObject
+from mcads_node.result import ObjectKind, Referenced, Rendition, ReportContext, ResultObject
 from mcads_node.route import Route
 
 
@@ -41,6 +41,8 @@ class Analysis:
     header: bytes
     #: PNG
     thumbnail: bytes
+    #: label of the finding whose heatmap is drawn in it
+    shown: str | None
     #: heatmaps and what else draws on this image, in every rendition that the route's destinations want
     objects: tuple[ResultObject, ...]
     #: why one of them could not be made, a sentence each, without PHI
@@ -54,12 +56,25 @@ class Analysis:
             checks=self.checks,
             header=self.header,
             thumbnail=self.thumbnail,
+            shown=self.shown,
             heatmaps=tuple(
-                (result.sop_class_uid, result.sop_instance_uid, result.variant)
+                HeatmapRecord(
+                    referenced=(result.sop_class_uid, result.sop_instance_uid, result.series_instance_uid),
+                    variant=result.variant,
+                )
                 for result in self.objects
                 if result.kind is ObjectKind.HEATMAP
             ),
         )
+
+
+@dataclass(frozen=True, kw_only=True)
+class HeatmapRecord:
+    """One heatmap of an image, as others refer to it."""
+
+    referenced: Referenced
+    #: of its rendition
+    variant: str
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -73,8 +88,9 @@ class ReadingRecord:
     header: bytes
     #: PNG
     thumbnail: bytes
-    #: SOP Class and Instance UID of each heatmap, and the variant of its rendition
-    heatmaps: tuple[tuple[str, str, str], ...]
+    #: label of the finding whose heatmap is drawn in it
+    shown: str | None
+    heatmaps: tuple[HeatmapRecord, ...]
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -87,9 +103,8 @@ class ReportRequest:
     renditions: tuple[Rendition, ...]
     #: without a predecessor
     context: ReportContext
-    #: SOP Class, SOP Instance and Series Instance UID of the documents that this report replaces, by kind and
-    #: variant
-    predecessors: Mapping[tuple[ObjectKind, str], tuple[str, str, str]] = field(default_factory=dict)
+    #: the documents that this report replaces, by kind and variant
+    predecessors: Mapping[tuple[ObjectKind, str], Referenced] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)

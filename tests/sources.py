@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import partial
 
-from pydicom.dataelem import RawDataElement
-from pydicom.dataset import Dataset
-from pydicom.tag import Tag
+from pydicom.dataset import Dataset, FileMetaDataset
+from pydicom.uid import JPEG2000
 
 from mcads_node.instance import View
 from tests.headers import header
+from tests.odd_values import CONDITIONS, received_bytes
 from tests.report_samples import as_received, bare, full
 
 
@@ -41,6 +42,26 @@ _NAMES: dict[str, tuple[str | list[str], str]] = {
     "UTF-8": ("ISO_IR 192", "Wang^XiaoDong=王^小东"),
 }
 
+#: the same, as bytes: code extensions, one set and two, and a set that no one knows
+_ENCODED: dict[str, tuple[str, bytes, str]] = {
+    "Chinese, ISO 2022": (
+        "\\ISO 2022 IR 58",
+        b"Zhang^XiaoDong=\x1b$)A\xd5\xc5^\x1b$)A\xd0\xa1\xb6\xab",
+        "Zhang^XiaoDong=张^小东",
+    ),
+    "Korean, ISO 2022": (
+        "\\ISO 2022 IR 149",
+        b"Hong^Gildong=\x1b$)C\xfb\xf3^\x1b$)C\xd1\xce\xd4\xd7=\x1b$)C\xc8\xab^\x1b$)C\xb1\xe6\xb5\xbf",
+        "Hong^Gildong=洪^吉洞=홍^길동",
+    ),
+    "Chinese, GB18030": ("GB18030", b"Wang^XiaoDong=\xcd\xf5^\xd0\xa1\xb6\xab", "Wang^XiaoDong=王^小东"),
+    "two sets": (
+        "ISO 2022 IR 100\\ISO 2022 IR 144",
+        b"M\xfcller^\x1b-L\xb0\xdd\xe2\xde\xdd^J\xfcrgen",
+        "Müller^Антон^Jürgen",
+    ),
+}
+
 #: keywords that a source may come without
 _WITHOUT: dict[str, tuple[str, ...]] = {
     "no spacing": ("PixelSpacing", "ImagerPixelSpacing"),
@@ -67,6 +88,13 @@ def _named(modality: str, name: str) -> Source:
         patient_name=patient_name,
         language="lt" if name.startswith("Lithuanian") else "en",
     )
+
+
+def _encoded(modality: str, name: str) -> Source:
+    character_set, value, patient_name = _ENCODED[name]
+    source = bare(modality=modality)
+    received_bytes(source, SpecificCharacterSet=character_set.encode(), PatientName=value)
+    return Source(headers=(source,), patient_name=patient_name, placed=False)
 
 
 def _without(modality: str, name: str) -> Source:
@@ -131,12 +159,26 @@ def _odd(modality: str) -> Source:
             ProcedureCodeSequence=[header(CodeValue="1")],
         )
     )
-    for keyword, value in {"InstanceNumber": b"12345678901234567890", "SeriesNumber": b"- "}.items():
-        # as it comes from the network: pydicom stumbles when the value is asked for
-        tag = Tag(keyword)
-        source[tag] = RawDataElement(tag, "IS", len(value), value, 0, False, True)
+    # pydicom stumbles when these are asked for
+    received_bytes(source, InstanceNumber=b"12345678901234567890", SeriesNumber=b"- ")
     source.private_block(0x0011, "VENDOR", create=True).add_new(0x01, "LO", "secret")
     return Source(headers=(source,), patient_name="Jonas Vardenis", placed=False)
+
+
+def _conditions(modality: str) -> Source:
+    """All of `CONDITIONS` that go together, and a name of another VR in no known set."""
+    source = full(modality=modality)
+    for values in CONDITIONS.values():
+        source.update(header(**values))
+    received_bytes(
+        source,
+        {"PatientName": "OB"},
+        SpecificCharacterSet=b"ISO_IR 999",
+        PatientName=_NAME.encode(),
+    )
+    source.file_meta = FileMetaDataset()
+    source.file_meta.TransferSyntaxUID = JPEG2000
+    return Source(headers=(source,), patient_name=_NAME)
 
 
 _WHOLE: dict[str, Callable[[str], Source]] = {
@@ -149,7 +191,16 @@ _WHOLE: dict[str, Callable[[str], Source]] = {
 }
 
 
+#: what does not depend on the modality; of CR, which PixelMed does not judge again
+_ONCE: dict[str, Callable[[str], Source]] = {
+    "unmet conditions": _conditions,
+    **{name: partial(_encoded, name=name) for name in _ENCODED},
+}
+
+
 def _sources() -> Iterator[tuple[str, Source]]:
+    for name, make in _ONCE.items():
+        yield f"CR, {name}", make("CR")
     for modality in ("DX", "CR"):
         for name, make in _WHOLE.items():
             yield f"{modality}, {name}", make(modality)

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
+from functools import cache, partial
 from io import BytesIO
+from typing import get_args
 
+import numpy as np
 import pydicom
 import pytest
 from PIL import Image
@@ -17,18 +20,41 @@ from pydicom.uid import UID
 from mcads_node import __version__, product
 from mcads_node.association import MAX_PDU, Timeouts
 from mcads_node.backoff import ErrorKind, RetryPolicy
-from mcads_node.config import NetworkSection, NodeConfig, NodeSection
-from mcads_node.instance import Requestor
+from mcads_node.config import (
+    DestinationSection,
+    NetworkSection,
+    NodeConfig,
+    NodeSection,
+    ReportSection,
+    SRClass,
+)
+from mcads_node.finding import Heatmap, Presence
+from mcads_node.instance import Radiograph, Requestor, View
+from mcads_node.profile import negotiated, renditions
 from mcads_node.read.transfer_syntaxes import TRANSFER_SYNTAXES
 from mcads_node.receive import arrival
 from mcads_node.receive.admission import Admission, AllowedRequestor
 from mcads_node.receive.listener import LONGEST_PDU
 from mcads_node.receive.scp import STORAGE_CLASSES, VERIFICATION
-from mcads_node.report.capture import summary_capture
+from mcads_node.report import image_library
+from mcads_node.report.basic_text import basic_text_report
+from mcads_node.report.capture import heatmap_capture, summary_capture
 from mcads_node.report.codes import PRESENCES, PRIVATE_SCHEME, PROBABILITY, QUALITIES, finding_codes
 from mcads_node.report.identity import SERIES_NUMBER
+from mcads_node.report.key_objects import (
+    REJECTED_FOR_QUALITY,
+    REJECTED_FOR_SAFETY,
+    REJECTION_SERIES_NUMBER,
+    RejectedObject,
+    key_objects,
+    rejection_note,
+)
+from mcads_node.report.pdf import pdf_report
+from mcads_node.report.presentation_state import presentation_state
+from mcads_node.report.segmentation import segmentation
 from mcads_node.report.sr import SOP_CLASSES, measurement_report
-from mcads_node.result import ResultObject
+from mcads_node.resample import geometry_for
+from mcads_node.result import ObjectKind, Rendition, ResultObject
 from mcads_node.service.configured import timeouts_of
 from mcads_node.store_status import answer_of
 from tests.documents import CONFORMANCE, plain, table, tables
@@ -36,7 +62,7 @@ from tests.report_samples import ALGORITHM, CONTEXT, UNFIT, full, reading
 
 TEXT = CONFORMANCE.read_text(encoding="utf-8")
 #: value, scheme and meaning, as the statement writes a code
-CODE = re.compile(r'\(([\w%.-]+), (\w+), "([^"]+)"\)')
+CODE = re.compile(r'\(([\w%.{}-]+), (\w+), "([^"]+)"\)')
 
 
 def rows_of(first: str) -> dict[str, str]:
@@ -52,12 +78,65 @@ def picture() -> bytes:
     return buffer.getvalue()
 
 
-def capture() -> ResultObject:
-    return summary_capture([replace(reading(full(1)), thumbnail=picture())], ALGORITHM, CONTEXT)
-
-
 def report() -> ResultObject:
     return measurement_report([reading(full(1)), reading(full(2), checks=(UNFIT,))], ALGORITHM, CONTEXT)
+
+
+def possible_renditions() -> Iterator[Rendition]:
+    """Every rendition that differs on the network."""
+    for kind in ObjectKind:
+        section = DestinationSection.model_validate(
+            {
+                "ae_title": "PACS",
+                "host": "pacs",
+                "port": 104,
+                "objects": [kind],
+                "sr_classes": get_args(SRClass),
+                "captures": {"transfer_syntax": "rle"},
+            }
+        )
+        yield from (Rendition(kind=kind), *renditions(section, ReportSection()).renditions)
+
+
+@cache
+def objects() -> tuple[ResultObject, ...]:
+    """One of each: of an image with everything in its header, and of the note that takes a report back."""
+    header = full(1)
+    pixels = np.linspace(-1024, 1024, 64 * 48, dtype=np.float32).reshape(64, 48)
+    seen = Radiograph(header=header, pixels=pixels, view=View.PA, checks=())
+    activation = np.zeros((7, 7), np.float32)
+    activation[3, 3] = 1
+    (finding,) = [each for each in reading(header).findings if each.label == "Mass"]
+    found = replace(finding, presence=Presence.PRESENT)
+    geometry = geometry_for(64, 48, 224)
+    heatmap = Heatmap(finding=found, method="grad-cam", activation=activation, geometry=geometry)
+    of_an_image: dict[ObjectKind, Callable[..., ResultObject | None]] = {
+        ObjectKind.HEATMAP: partial(heatmap_capture, seen, heatmap),
+        ObjectKind.GSPS: partial(presentation_state, seen, [heatmap]),
+        ObjectKind.SEG: partial(segmentation, seen, [heatmap]),
+    }
+    readings = [
+        replace(reading(header), thumbnail=picture()),
+        replace(reading(full(2), checks=(UNFIT,)), thumbnail=picture()),
+    ]
+    of_the_study: dict[ObjectKind, Callable[..., ResultObject | None]] = {
+        ObjectKind.SR: partial(measurement_report, readings),
+        ObjectKind.SUMMARY: partial(summary_capture, readings),
+        ObjectKind.BASIC_TEXT_SR: partial(basic_text_report, readings),
+        ObjectKind.KOS: partial(key_objects, readings),
+        ObjectKind.PDF: partial(pdf_report, readings),
+    }
+    build = {**of_an_image, **of_the_study}
+    made = [build[each.kind](ALGORITHM, CONTEXT, each) for each in possible_renditions()]
+    rejected = RejectedObject(
+        sop_class_uid=SOP_CLASSES[0], sop_instance_uid="2.25.5", series_instance_uid="2.25.6"
+    )
+    notes = [
+        rejection_note(header, [rejected], "mistaken", CONTEXT, title=title)
+        for title in (REJECTED_FOR_QUALITY, REJECTED_FOR_SAFETY)
+    ]
+    assert None not in made
+    return (*(each for each in made if each is not None), *notes)
 
 
 def test_it_is_of_this_version() -> None:
@@ -81,8 +160,11 @@ def test_transfer_syntaxes_as_scp() -> None:
 def test_sop_classes_as_scu() -> None:
     rows = table(CONFORMANCE, "SOP class", "UID", "object")
     told = {(uid, syntax.split("(")[-1].rstrip(")")) for _, uid, _, syntax in rows if uid != VERIFICATION}
-    assert told == {(each.sop_class_uid, each.transfer_syntax_uid) for each in (report(), capture())}
-    assert SOP_CLASSES[0] in {uid for uid, _ in told}
+    assert told == {(each.sop_class_uid, each.transfer_syntax_uid) for each in objects()}
+    assert told == {negotiated(each) for each in possible_renditions()}
+    assert {UID(uid).name for _, uid, *_ in rows} == {row[0] for row in rows} - {"Verification"} | {
+        UID(VERIFICATION).name
+    }
 
 
 def test_association_rejections() -> None:
@@ -166,7 +248,12 @@ def test_patience() -> None:
 
 def test_series_of_results() -> None:
     rows = table(CONFORMANCE, "object", "SOP class", "Modality")
-    assert {int(row[3]) for row in rows} == set(SERIES_NUMBER.values())
+    told = {(row[2], int(row[3])) for row in rows}
+    made = [pydicom.dcmread(BytesIO(each.data)) for each in objects()]
+    assert told == {(each.Modality, each.SeriesNumber) for each in made}
+    assert {number for _, number in told} == {*SERIES_NUMBER.values(), REJECTION_SERIES_NUMBER}
+    names = {(each.SeriesNumber, each.SOPClassUID.name.removesuffix(" Storage")) for each in made}
+    assert {(int(row[3]), name) for row in rows for _, name in names if name in row[1]} >= names
 
 
 def test_findings_and_private_codes() -> None:
@@ -193,11 +280,12 @@ def codes_in(dataset: Dataset) -> Iterator[str]:
 
 def test_every_code_that_is_written_is_told_and_no_other() -> None:
     written: set[str] = set()
-    for each in (report(), capture()):
+    for each in objects():
         written |= set(codes_in(pydicom.dcmread(BytesIO(each.data))))
     # which of these is written depends on the input
     possible = {_written(code) for code in (*PRESENCES.values(), *QUALITIES.values(), PROBABILITY)}
-    possible |= {'(1, UCUM, "no units")', '(130403, DCM, "Gradient-weighted class activation")'}
+    possible |= {_written(code) for code in image_library.CODES}
+    possible |= {'(1, UCUM, "no units")', '(lt, RFC5646, "Lithuanian")'}
     text = " ".join(TEXT.split())
     told = {f'({value}, {scheme}, "{meaning}")' for value, scheme, meaning in CODE.findall(text)}
     told.add('(%, UCUM, "%")')  # the statement writes units without their meaning

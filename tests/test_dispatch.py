@@ -155,6 +155,7 @@ def analysis() -> Analysis:
         checks=(),
         header=b"header",
         thumbnail=b"thumbnail",
+        shown=None,
         objects=(),
     )
 

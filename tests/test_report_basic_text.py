@@ -96,7 +96,8 @@ def test_present_findings_come_first_and_every_label_is_named_once() -> None:
         wording.human_label(finding.label) for finding in present
     }
     assert "Below threshold (not excluded): " in texts[-1]
-    everything = " ".join(texts)
+    assert max(len(line) for text in texts for line in text.split("\r\n")) <= 100
+    everything = " ".join(texts).replace("\r\n", " ")
     for finding in image.findings:
         assert everything.count(f"{wording.human_label(finding.label)} {finding.score:.2f}") == (
             finding.presence is Presence.ABSENT

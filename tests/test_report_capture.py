@@ -20,6 +20,7 @@ from mcads_node.report.caption import caption as draw_caption
 from mcads_node.report.capture import HEATMAP, SUMMARY, heatmap_capture, summary_capture, thumbnail
 from mcads_node.report.drawing import LOWEST_SHOWN, OUTLINE, grey_levels
 from mcads_node.report.overlay import captioned_heatmap
+from mcads_node.report.sc import Making, secondary_capture, usable_header
 from mcads_node.report.summary_page import summary_page
 from mcads_node.result import ImageReading, ObjectKind, Rendition, ResultObject
 from tests.referees import dcentvfy, dciodvfy
@@ -35,7 +36,7 @@ from tests.report_samples import (
 )
 
 UNTRAINED = replace(ALGORITHM, name="untrained-densenet121", caution="UNTRAINED MODEL")
-HEATMAP_UID = ("1.2.840.10008.5.1.4.1.1.7", "2.25.7")
+HEATMAP_UID = ("1.2.840.10008.5.1.4.1.1.7", "2.25.7", "2.25.6")
 
 
 def finding(label: str = "Effusion", score: float = 0.71, presence: Presence = Presence.PRESENT) -> Finding:
@@ -93,6 +94,7 @@ def read(
         findings=findings,
         checks=checks,
         thumbnail=thumbnail(picture, heat(picture) if present else None),
+        shown=finding().label if present else None,
         heatmaps=(HEATMAP_UID,) if present else (),
     )
 
@@ -626,6 +628,35 @@ def test_warnings_caution_unread_and_revision_are_on_the_page() -> None:
     assert "Revised report 2, replaces report 2.25.77" in texts
     first_score = next(place for place, text in enumerate(texts) if "below" in text)
     assert warned < first_score
+
+
+def test_the_thumbnail_says_which_finding_is_drawn_in_it_whatever_was_stored() -> None:
+    asked = replace(read(full(1)), shown="Pneumothorax", heatmaps=())
+    texts = page_texts(asked)
+    assert any("heatmap: Pneumothorax" in text and wording.ON_REQUEST in text for text in texts)
+    assert "Heatmap: relative activation; lower: not drawn" in texts
+    assert any(
+        "no heatmap" in text for text in page_texts(replace(asked, shown=None, heatmaps=(HEATMAP_UID,)))
+    )
+
+
+def test_a_large_study_still_has_one_page_that_can_be_read() -> None:
+    context = replace(CONTEXT, unread=("One image is multi-frame.",) * 3000)
+    readings = [read(full(number), checks=(DOUBTFUL,)) for number in range(1, 41)]
+    readings.append(read(full(41), View.LATERAL, present=("Mass",)))
+    page = summary_page(readings, ALGORITHM, context)
+    assert "and 29 more, in the report" in page.texts
+    assert "and 29 more images" in page.texts
+    assert "LATERAL" in page.texts, "an image with a finding is shown before others"
+    assert page.pixels().shape[0] < 3000
+    few = summary_page(readings[:2], ALGORITHM, context)
+    assert "One image is multi-frame. (3000 images)" in few.texts
+
+
+def test_pixels_beyond_what_rows_hold_give_a_reason() -> None:
+    making = Making(rendition=SUMMARY, sop_instance_uid="2.25.1", algorithm=ALGORITHM, context=CONTEXT)
+    with pytest.raises(ReportImpossible, match=r"\(0028,0010\)"):
+        secondary_capture([usable_header(full())], np.zeros((65_536, 1, 3), np.uint8), making)
 
 
 def test_images_of_one_view_are_told_apart() -> None:

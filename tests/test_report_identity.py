@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from io import BytesIO
 from typing import Any
 
+import pydicom
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -13,6 +15,7 @@ from pydicom.uid import UID
 
 from mcads_node import product
 from mcads_node.instance import is_valid_uid
+from mcads_node.report.basic_text import basic_text_report
 from mcads_node.report.identity import (
     SERIES_NUMBER,
     derive_uid,
@@ -21,8 +24,11 @@ from mcads_node.report.identity import (
     series_uid,
     tracking_uid,
 )
+from mcads_node.report.key_objects import key_objects
+from mcads_node.report.pdf import pdf_report
+from mcads_node.report.sr import measurement_report
 from mcads_node.result import ObjectKind
-from tests.report_samples import ALGORITHM
+from tests.report_samples import ALGORITHM, CONTEXT, full, reading
 
 THRESHOLDS = {"Pneumothorax": 0.35, "Mass": 0.5}
 
@@ -109,6 +115,13 @@ def test_a_description_names_the_product_and_the_caution_and_fits(kind: ObjectKi
     assert len(series_description(kind, careful)) <= 64
 
 
+def test_a_site_s_own_description_stands_behind_the_caution() -> None:
+    careful = replace(ALGORITHM, caution="UNTRAINED MODEL")
+    assert series_description(ObjectKind.HEATMAP, ALGORITHM, "DI radiniai") == "DI radiniai"
+    assert series_description(ObjectKind.HEATMAP, careful, "ž" * 64).startswith("UNTRAINED MODEL žžž")
+    assert len(series_description(ObjectKind.HEATMAP, careful, "ž" * 64).encode()) <= 64
+
+
 def test_the_product_is_known_again() -> None:
     ours = Dataset()
     assert not product.own_output(ours)
@@ -125,3 +138,23 @@ def test_the_product_is_known_again() -> None:
 def test_the_implementation_names_itself_within_the_limits() -> None:
     assert UID(product.IMPLEMENTATION_CLASS_UID).is_valid
     assert len(product.IMPLEMENTATION_VERSION_NAME) <= 16
+
+
+def test_another_installation_makes_other_objects_in_other_series() -> None:
+    """Their times differ: one UID must not have two contents."""
+    here, there = (replace(CONTEXT, installation=name) for name in ("a", "b"))
+    for build in (measurement_report, basic_text_report, key_objects, pdf_report):
+        mine, theirs = (build([reading(full())], ALGORITHM, context) for context in (here, there))
+        assert mine is not None
+        assert theirs is not None
+        assert mine.sop_instance_uid != theirs.sop_instance_uid
+        assert mine.series_instance_uid != theirs.series_instance_uid
+
+
+def test_images_that_tell_their_times_in_other_zones_have_results_in_other_series() -> None:
+    """One series has one Series Time."""
+    elsewhere = full(2)
+    del elsewhere.TimezoneOffsetFromUTC
+    made = [basic_text_report([reading(header)], ALGORITHM, CONTEXT) for header in (full(), elsewhere)]
+    assert len({each.series_instance_uid for each in made}) == 2
+    assert len({pydicom.dcmread(BytesIO(each.data)).SeriesTime for each in made}) == 2

@@ -17,7 +17,6 @@ from mcads_node.instance import View
 from mcads_node.product import own_output
 from mcads_node.report import codes, key_objects
 from mcads_node.report.basic_text import basic_text_report
-from mcads_node.report.identity import series_uid
 from mcads_node.report.key_objects import RejectedObject, rejection_note
 from mcads_node.report.sr import measurement_report
 from mcads_node.result import ImageReading, ObjectKind, Rendition, ResultObject
@@ -34,7 +33,7 @@ SOME = [RejectedObject(sop_class_uid=CAPTURE, sop_instance_uid="2.25.5", series_
 def _readings() -> list[ImageReading]:
     return [
         reading(as_received(full(2)), view=View.LATERAL, checks=(UNFIT,)),
-        replace(reading(as_received(full()), threshold=0.8), heatmaps=((CAPTURE, "2.25.5"),)),
+        replace(reading(as_received(full()), threshold=0.8), heatmaps=((CAPTURE, "2.25.5", "2.25.6"),)),
     ]
 
 
@@ -109,10 +108,9 @@ def test_the_positive_image_and_its_heatmap_are_selected_and_nothing_else() -> N
     document = _read(_selection())
     assert document.ConceptNameCodeSequence[0].CodeValue == "113000"
     assert _referenced(document) == {"1.2.826.0.1.3680043.10.1.1": "IMAGE", "2.25.5": "IMAGE"}
-    study = str(document.StudyInstanceUID)
     assert dict(_evidence(document)) == {
         "1.2.826.0.1.3680043.10.1.1": "1.2.826.0.1.3680043.10.3",
-        "2.25.5": series_uid(study, ObjectKind.HEATMAP, UNTRAINED),
+        "2.25.5": "2.25.6",
     }
     described = [item.TextValue for item in document.ContentSequence if item.ValueType == "TEXT"][-1]
     assert described.startswith("UNTRAINED MODEL. MCADS AI — 2 findings above threshold: Fibrosis, Pleural")
@@ -123,7 +121,7 @@ def test_the_positive_image_and_its_heatmap_are_selected_and_nothing_else() -> N
     "images",
     [
         [reading(bare(), threshold=1.0)],
-        [replace(reading(bare(), checks=(UNFIT,)), heatmaps=((CAPTURE, "2.25.5"),))],
+        [replace(reading(bare(), checks=(UNFIT,)), heatmaps=((CAPTURE, "2.25.5", "2.25.6"),))],
     ],
 )
 def test_where_nothing_is_positive_nothing_is_selected(images: list[ImageReading]) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import re
 import subprocess
 import sys
 from dataclasses import replace
@@ -29,6 +30,8 @@ from tests.report_sources import NAMES, SOURCES
 UNTRAINED = replace(ALGORITHM, caution="UNTRAINED MODEL")
 DEFAULT = Rendition(kind=ObjectKind.PDF)
 LITHUANIAN = Rendition(kind=ObjectKind.PDF, language="lt")
+#: a heatmap that a reading refers to
+HEATMAP = ("1.2.840.10008.5.1.4.1.1.7", "2.25.5", "2.25.6")
 
 
 def _picture(rows: int, columns: int) -> bytes:
@@ -41,7 +44,11 @@ def _readings() -> list[ImageReading]:
     frontal = reading(as_received(full()), threshold=0.8)
     return [
         replace(lateral, thumbnail=_picture(300, 512)),
-        replace(frontal, thumbnail=_picture(512, 420), heatmaps=(("1.2.840.10008.5.1.4.1.1.7", "2.25.5"),)),
+        replace(
+            frontal,
+            thumbnail=_picture(512, 420),
+            heatmaps=(HEATMAP,),
+        ),
     ]
 
 
@@ -200,3 +207,16 @@ def test_more_findings_than_a_page_holds_give_a_clear_reason() -> None:
 def test_a_thumbnail_that_is_none_gives_a_clear_reason() -> None:
     with pytest.raises(ReportImpossible, match="thumbnail"):
         pdf_report([replace(reading(bare()), thumbnail=b"not a picture")], ALGORITHM, CONTEXT)
+
+
+def test_a_long_name_of_a_model_stays_on_the_page(tmp_path: Path) -> None:
+    named = replace(ALGORITHM, name="n" * 64)
+    file = tmp_path / "report.pdf"
+    file.write_bytes(_pdf(pdf_report(_readings(), named, CONTEXT)))
+    boxes = subprocess.run(
+        [require_program("pdftotext"), "-bbox", str(file), "-"], capture_output=True, text=True, check=True
+    ).stdout
+    width = float(re.findall(r'<page width="([\d.]+)"', boxes)[0])
+    words = re.findall(r'xMax="([\d.]+)" yMax="[\d.]+">([^<]*)<', boxes)
+    assert any(word.startswith("nnnn") for _, word in words)
+    assert max(float(right) for right, _ in words) <= width - 30

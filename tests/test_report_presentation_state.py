@@ -389,3 +389,14 @@ def test_dciodvfy_and_dcentvfy_accept_it(source: Callable[[], Dataset], algorith
         measurement_report([reading(source())], algorithm, CONTEXT),
     ]
     assert dcentvfy([result.data, *(other.data for other in others)]).errors == ()
+
+
+def test_names_of_equal_maps_do_not_lie_on_one_point() -> None:
+    radiograph = image(700, 560)
+    maps = [heat(radiograph, label) for label in LABELS]
+    state = opened(made(radiograph, *maps))
+    named = [each.TextObjectSequence[-1] for each in state.GraphicAnnotationSequence[:-1]]
+    anchors = {tuple(each.AnchorPoint) for each in named}
+    assert len(anchors) > len(LABELS) / 2
+    said = [each.TextObjectSequence[0].UnformattedTextValue for each in state.GraphicAnnotationSequence[:-1]]
+    assert all("\r\n" not in text for text in said)

@@ -202,8 +202,8 @@ def test_where_the_input_is_unfit_the_quality_group_says_so_and_nothing_is_claim
     assert presences == {("373068000", "SCT")}
     assert _code(quality.ConceptCodeSequence[0]) == ("111235", "DCM")
     assert [text for text in comments if ":" in text] == [
-        f"view (warn): {DOUBTFUL.reason}",
-        f"polarity (undetermined): {UNFIT.reason}",
+        f"Warning (view): {DOUBTFUL.reason}",
+        f"Undetermined (polarity): {UNFIT.reason}",
     ]
     (group,) = [item for item in _items(document) if quality in item.get("ContentSequence", ())]
     assert [item.TextValue for item in group.ContentSequence[-2:]] == comments[:2]

@@ -4,6 +4,7 @@ import os
 import subprocess
 import sys
 from collections.abc import Iterator
+from dataclasses import replace
 from io import BytesIO
 from pathlib import Path
 
@@ -13,12 +14,14 @@ import pytest
 from babel.messages.catalog import Catalog, Message
 from babel.messages.mofile import write_mo
 from babel.messages.pofile import read_po
+from hypothesis import given
+from hypothesis import strategies as st
 from pydicom.dataset import Dataset
 from pydicom.uid import DigitalXRayImageStorageForProcessing
 
 from mcads_node.admit import admit
 from mcads_node.errors import ReportImpossible
-from mcads_node.finding import Finding, Presence
+from mcads_node.finding import Finding, Presence, presence_of
 from mcads_node.instance import View
 from mcads_node.product import MANUFACTURER, MODEL_NAME
 from mcads_node.read.checks import failed_checks
@@ -266,3 +269,18 @@ def test_a_page_in_lithuanian_says_nothing_in_english() -> None:
     assert not english & set(texts) - {"."}
     assert "3 radiniai viršija slenkstį" in texts
     assert "NEAPMOKYTAS MODELIS" in texts
+
+
+@given(score=st.floats(0, 1), threshold=st.integers(1, 9999))
+def test_a_score_lies_on_its_own_side_of_the_threshold_as_written(score: float, threshold: int) -> None:
+    bar = threshold / 10_000
+    finding = Finding(label="Mass", score=score, threshold=bar, presence=presence_of(score, bar, ()))
+    shown, mark = float(wording.score_number(finding)), float(wording.threshold_number(finding))
+    assert (shown >= mark) == (finding.presence is Presence.PRESENT)
+    assert abs(shown - score) <= 0.01
+    assert mark == bar
+
+
+def test_reasons_are_said_once() -> None:
+    context = replace(CONTEXT, unread=("It is X.", "It is Y.", "It is X."))
+    assert wording.unread_texts(context) == ["It is X. (2 images)", "It is Y."]

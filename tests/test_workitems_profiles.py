@@ -177,6 +177,23 @@ def test_what_was_delivered_is_retracted_where_it_is(store: Workitems, clock: Cl
         store.retractable(1)
 
 
+def test_nothing_is_retracted_while_a_report_that_may_refer_to_it_is_written(
+    store: Workitems, clock: Clock
+) -> None:
+    report(store, clock, pacs=(SR,))
+    store.record_received(received("2", at=clock.now))
+    store.complete_analysis(claim_one(store), analysed())
+    clock.forward(QUIET)
+    item = claim_one(store)
+    assert store.study_for_report(item).predecessors
+    note = stored(ObjectKind.KOS, variant=REJECTION_NOTE)
+    assert store.retract(store.retractable(1), note, "wrong patient") is None
+    assert not [each for each in store.show_study(1).events if each.what == "retracted"]
+    assert store.release(item, "it may be retracted now")
+    retract(store)
+    assert store.study_for_report(claim_one(store)).predecessors == ()
+
+
 def test_a_revision_after_a_retraction_begins_anew(store: Workitems, clock: Clock) -> None:
     report(store, clock, pacs=(SR, FILLED))
     for each in store.due_deliveries("pacs", 9):
@@ -268,3 +285,15 @@ def test_results_of_the_first_tables_are_default_renditions(tmp_path: Path) -> N
     open_store(path).close()
     with closing(sqlite3.connect(path)) as connection_:
         assert connection_.execute("SELECT variant, retracted_by FROM results").fetchall() == [("", None)]
+
+
+def test_an_installation_stays_who_it_is(tmp_path: Path) -> None:
+    names = []
+    for _ in range(2):
+        opened = open_store(tmp_path / "node.db")
+        names.append(opened.installation())
+        opened.close()
+    assert names[0] == names[1]
+    other = open_store(tmp_path / "other.db")
+    assert other.installation() != names[0]
+    other.close()

@@ -13,6 +13,7 @@ import zlib
 from collections.abc import Callable
 from io import BytesIO
 
+from pydicom.datadict import dictionary_has_tag, dictionary_VR
 from pydicom.dataelem import DataElement, RawDataElement
 from pydicom.dataset import Dataset, FileMetaDataset
 from pydicom.filereader import read_dataset as parse
@@ -88,6 +89,11 @@ def header_of(ds: Dataset) -> Dataset:
             if _is_bulk(tag):
                 continue
             try:
+                held: DataElement | RawDataElement = ds.get_item(tag)
+                if isinstance(held, RawDataElement) and _is_text(held):
+                    # its bytes: text not of the declared character set is lost where pydicom decodes it
+                    header[tag] = held
+                    continue
                 element = copy.deepcopy(ds[tag])
                 if _is_legible(element):
                     header[tag] = element
@@ -203,6 +209,14 @@ def _is_after_sop_class(tag: BaseTag, _vr: str | None, _length: int) -> bool:
 
 def _is_pixel_group(tag: BaseTag, _vr: str | None, _length: int) -> bool:
     return tag >> 16 >= 0x7FE0
+
+
+def _is_text(element: RawDataElement) -> bool:
+    """Whether an element is text in the Specific Character Set (PS3.5 6.1.2.3): any bytes are legible."""
+    vr = element.VR
+    if vr is None and dictionary_has_tag(element.tag):
+        vr = dictionary_VR(element.tag)
+    return vr in ("LO", "LT", "PN", "SH", "ST", "UC", "UT")
 
 
 def _is_legible(element: DataElement) -> bool:

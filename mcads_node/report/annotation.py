@@ -63,7 +63,7 @@ def making_of(
         [header.SOPInstanceUID],
         algorithm,
         {each.finding.label: each.finding.threshold for each in heatmaps},
-        detail=";".join((*claims, rendition.variant)),
+        detail=";".join((*claims, rendition.variant, context.installation)),
     )
     return Making(rendition=rendition, sop_instance_uid=uid, algorithm=algorithm, context=context)
 
@@ -82,7 +82,7 @@ def annotation(header: Dataset, making: Making, sop_class_uid: str, modality: st
     modality: str
         As the SOP class demands it.
     """
-    rendition, algorithm = making.rendition, making.algorithm
+    algorithm = making.algorithm
     made = Dataset()
     source.copy_patient_and_study(header, made)
     source.copy_request_attributes(header, made)
@@ -92,17 +92,7 @@ def annotation(header: Dataset, making: Making, sop_class_uid: str, modality: st
     made.SOPInstanceUID = making.sop_instance_uid
     made.Modality = modality
     made.BodyPartExamined = "CHEST"
-    made.SeriesInstanceUID = identity.series_uid(
-        made.StudyInstanceUID, rendition.kind, algorithm, rendition.variant
-    )
-    number, described = rendition.series_number, rendition.series_description
-    made.SeriesNumber = identity.SERIES_NUMBER[rendition.kind] if number is None else number
-    # whatever a site calls its series, the caution stays before it
-    made.SeriesDescription = (
-        line(making.tr(algorithm.caution), described)
-        if described
-        else identity.series_description(rendition.kind, algorithm)
-    )
+    identity.stamp_series(made, making.rendition, algorithm, making.context.installation)
     made.InstanceNumber = instance_number(header)
     made.ContentLabel = LABEL
     made.ContentCreatorName = ""

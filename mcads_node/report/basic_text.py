@@ -6,6 +6,8 @@ the first lines say that nobody verified it.
 
 from __future__ import annotations
 
+import re
+import textwrap
 from collections.abc import Iterator, Sequence
 from typing import Final
 
@@ -33,6 +35,8 @@ PROCEDURE_DESCRIPTION: Final = Code("121065", "DCM", "Procedure Description")
 SOURCE: Final = Code("121112", "DCM", "Source of Measurement")
 
 _DEFAULT: Final = Rendition(kind=ObjectKind.BASIC_TEXT_SR)
+#: characters of a line that a viewer has room for
+_LINE: Final = 100
 
 
 def basic_text_report(
@@ -98,9 +102,16 @@ def _summary(said: Narrative) -> Iterator[str]:
 def _findings(image: ImageNarrative) -> Iterator[Dataset]:
     """Write what was found on one image, each sentence with the image it is inferred from."""
     for text in filter(None, (*image.present, image.undetermined, image.absent)):
-        item = content_items.text(FINDING, f"{image.title}. {text}")
+        # viewers that show a long text as it is written do not wrap it (measured: OHIF 3.13)
+        item = content_items.text(FINDING, _in_lines(f"{image.title}. {text}"))
         item.ContentSequence = [_source(image, inferred=True)]
         yield item
+
+
+def _in_lines(text: str) -> str:
+    # a number stays with what it is of: textwrap parts at no other space than that of ASCII
+    held = re.sub(r" (?=\d)", "\N{NO-BREAK SPACE}", text)
+    return "\r\n".join(textwrap.wrap(held, _LINE)).replace("\N{NO-BREAK SPACE}", " ")
 
 
 def _source(image: ImageNarrative, *, inferred: bool = False) -> Dataset:

@@ -81,7 +81,7 @@ def heatmap_capture(
         [header.SOPInstanceUID],
         algorithm,
         {finding.label: finding.threshold},
-        detail="/".join((*claim, *filter(None, [rendition.variant]))),
+        detail="/".join((*claim, *filter(None, [rendition.variant, context.installation]))),
     )
     making = Making(
         rendition=rendition,
@@ -149,7 +149,7 @@ def summary_capture(
         [header.SOPInstanceUID for header in headers],
         algorithm,
         thresholds,
-        detail=rendition.variant,
+        detail="/".join(filter(None, [rendition.variant, context.installation])),
         revision=context.revision,
     )
     making = Making(rendition=rendition, sop_instance_uid=uid, algorithm=algorithm, context=context)

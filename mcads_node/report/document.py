@@ -14,11 +14,18 @@ from pydicom.uid import ExplicitVRLittleEndian
 from mcads_node.errors import ReportImpossible
 from mcads_node.finding import Algorithm
 from mcads_node.instance import View
-from mcads_node.product import MANUFACTURER, MODEL_NAME
+from mcads_node.product import DEVICE_UID, MANUFACTURER, MODEL_NAME
 from mcads_node.report import codes, content_items, source
-from mcads_node.report.identity import SERIES_NUMBER, object_uid, series_description, series_uid
+from mcads_node.report.identity import object_uid, stamp_series
 from mcads_node.report.wording import Translator, translator
-from mcads_node.result import ImageReading, ObjectKind, Rendition, ReportContext, ResultObject
+from mcads_node.result import (
+    ImageReading,
+    ObjectKind,
+    Referenced,
+    Rendition,
+    ReportContext,
+    ResultObject,
+)
 
 #: frontal images first, as a radiologist reads them
 _VIEW_ORDER: Final = (View.PA, View.AP, View.LATERAL, View.OTHER, View.UNKNOWN)
@@ -30,12 +37,6 @@ _NEEDED: Final = (
     ("SOPClassUID", "SOP Class UID (0008,0016)"),
     ("SOPInstanceUID", "SOP Instance UID (0008,0018)"),
 )
-
-#: characters of LO; cut to as many bytes, since some readers count those
-_LONG: Final = 64
-
-#: SOP Class, SOP Instance and Series Instance UID
-Referenced = tuple[str, str, str]
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -134,25 +135,13 @@ def begin(made_of: Draft, sop_class_uid: str, modality: str, detail: str = "") -
         uids,
         algorithm,
         thresholds,
-        detail="/".join(filter(None, (detail, variant))),
+        detail="/".join(filter(None, (detail, variant, made_of.context.installation))),
         revision=made_of.context.revision,
     )
     document.Modality = modality
-    document.SeriesInstanceUID = series_uid(str(document.StudyInstanceUID), kind, algorithm, variant)
-    number = made_of.rendition.series_number
-    document.SeriesNumber = SERIES_NUMBER[kind] if number is None else number
-    document.SeriesDescription = _series_description(made_of)
+    stamp_series(document, made_of.rendition, algorithm, made_of.context.installation)
     document.InstanceNumber = min(made_of.context.revision, 2**31 - 1)
     return document
-
-
-def _series_description(made_of: Draft) -> str:
-    """Give the site's own words, with the model's caution before them: it must not be what is cut off."""
-    wanted, caution = made_of.rendition.series_description, made_of.algorithm.caution
-    if not wanted:
-        return series_description(made_of.rendition.kind, made_of.algorithm)
-    words = " ".join(filter(None, (caution, wanted)))
-    return words.encode()[:_LONG].decode(errors="ignore").rstrip()
 
 
 def add_document_general(document: Dataset, made_of: Draft, referenced: Iterable[Referenced]) -> None:
@@ -197,12 +186,6 @@ def _series_item(series_instance_uid: str, instances: Iterable[tuple[str, str]])
     return item
 
 
-def heatmap_references(reading: ImageReading, algorithm: Algorithm) -> list[Referenced]:
-    """Refer to the heatmap captures of an image, in the series that the default rendition has."""
-    series = series_uid(str(reading.header.StudyInstanceUID), ObjectKind.HEATMAP, algorithm)
-    return [(sop_class_uid, sop_instance_uid, series) for sop_class_uid, sop_instance_uid in reading.heatmaps]
-
-
 def _referenced(header: Dataset) -> Referenced:
     return str(header.SOPClassUID), str(header.SOPInstanceUID), str(header.SeriesInstanceUID)
 
@@ -215,17 +198,18 @@ def language_item(language: str) -> Dataset:
 def device_observer(algorithm: Algorithm | None) -> list[Dataset]:
     """Write TID 1002 and 1004; equal to the item of Contributing Equipment that `stamp_equipment` writes.
 
-    Without an algorithm it is the node itself that speaks, which has no Device UID.
+    Without an algorithm it is the node itself that speaks.
     """
+    uid, name = (DEVICE_UID, MODEL_NAME) if algorithm is None else (algorithm.device_uid, algorithm.name)
     texts: list[tuple[Code, str]] = [
+        (codes.DEVICE_NAME, name),
         (codes.DEVICE_MANUFACTURER, MANUFACTURER),
         (codes.DEVICE_MODEL_NAME, MODEL_NAME),
     ]
-    items = [content_items.coded(codes.OBSERVER_TYPE, codes.DEVICE, "HAS OBS CONTEXT")]
-    if algorithm is not None:
-        uid = content_items.uid_reference(codes.DEVICE_UID, algorithm.device_uid, "HAS OBS CONTEXT")
-        items.append(uid)
-        texts.insert(0, (codes.DEVICE_NAME, algorithm.name))
+    items = [
+        content_items.coded(codes.OBSERVER_TYPE, codes.DEVICE, "HAS OBS CONTEXT"),
+        content_items.uid_reference(codes.DEVICE_UID, uid, "HAS OBS CONTEXT"),
+    ]
     return items + [content_items.text(name, value, "HAS OBS CONTEXT") for name, value in texts]
 
 

@@ -12,7 +12,11 @@ from types import MappingProxyType
 from typing import Final
 
 import numpy as np
+from pydicom.dataelem import DataElement
 from pydicom.dataset import Dataset
+from pydicom.tag import Tag
+
+from mcads_node.errors import ReportImpossible
 
 #: by Shutter Shape (0018,1600), what describes it (PS3.3 C.7.6.11)
 _SHUTTERS: Final[Mapping[str, tuple[str, ...]]] = MappingProxyType(
@@ -43,6 +47,12 @@ def repeat_display(state: Dataset, header: Dataset, shape: tuple[int, int], *, b
         Rows and columns of the source.
     big_endian: bool
         Whether the source was encoded so: the words of its LUTs then still are.
+
+    Raises
+    ------
+    ReportImpossible
+        If a LUT, a rescale or a window of the source is broken: then it shows itself in no way that can be
+        repeated, and a state without it would show another image.
     """
     _modality_lut(state, header, big_endian)
     _voi_lut(state, header, big_endian)
@@ -57,10 +67,12 @@ def _modality_lut(state: Dataset, header: Dataset, big_endian: bool) -> None:
     """Modality LUT, else rescale, as the reading has it."""
     items = header.get("ModalityLUTSequence")
     if items:
-        item = _lut(items[0], big_endian)
+        item = _lut(items[0], "Modality LUT Sequence (0028,3000)", big_endian)
         item.ModalityLUTType = items[0].get("ModalityLUTType") or "US"
         state.ModalityLUTSequence = [item]
     elif "RescaleSlope" in header or "RescaleIntercept" in header:
+        if not float(header.get("RescaleSlope", 1)):
+            raise ReportImpossible("Rescale Slope (0028,1053) is 0: no image is left to show")
         state.RescaleIntercept = header.get("RescaleIntercept", "0")
         state.RescaleSlope = header.get("RescaleSlope", "1")
         state.RescaleType = header.get("RescaleType", "US")
@@ -71,12 +83,9 @@ def _voi_lut(state: Dataset, header: Dataset, big_endian: bool) -> None:
     item = Dataset()
     luts = header.get("VOILUTSequence")
     if luts:
-        item.VOILUTSequence = [_lut(luts[0], big_endian)]
+        item.VOILUTSequence = [_lut(luts[0], "VOI LUT Sequence (0028,3010)", big_endian)]
     elif header.get("WindowCenter") is not None and header.get("WindowWidth") is not None:
-        item.WindowCenter = _first(header.WindowCenter)
-        item.WindowWidth = _first(header.WindowWidth)
-        if header.get("VOILUTFunction") in _FUNCTIONS:
-            item.VOILUTFunction = header.VOILUTFunction
+        _window(item, header)
     else:
         return
     explanation = _first(header.get("WindowCenterWidthExplanation"))
@@ -85,14 +94,39 @@ def _voi_lut(state: Dataset, header: Dataset, big_endian: bool) -> None:
     state.SoftcopyVOILUTSequence = [item]
 
 
+def _window(item: Dataset, header: Dataset) -> None:
+    function = header.get("VOILUTFunction")
+    item.WindowCenter = _first(header.WindowCenter)
+    item.WindowWidth = _first(header.WindowWidth)
+    if function in _FUNCTIONS:
+        item.VOILUTFunction = function
+    # PS3.3 C.11.2.1.2.1 and C.11.2.1.3
+    exact = function in ("LINEAR_EXACT", "SIGMOID")
+    if item.WindowWidth <= 0 or (item.WindowWidth < 1 and not exact):
+        limit = "more than 0" if exact else "at least 1"
+        raise ReportImpossible(f"Window Width (0028,1051) is {item.WindowWidth:g}, expected {limit}")
+
+
 def _first(value: object) -> object:
     return value if isinstance(value, str) or not hasattr(value, "__getitem__") else value[0]
 
 
-def _lut(of: Dataset, big_endian: bool) -> Dataset:
-    item = copy.deepcopy(of)
-    if big_endian and isinstance(item.LUTData, bytes):
-        item.LUTData = np.frombuffer(item.LUTData, ">u2").astype("<u2").tobytes()
+def _lut(of: Dataset, name: str, big_endian: bool) -> Dataset:
+    """Copy a LUT, its data as OW: in explicit VR, US cannot count the bytes of 32768 entries."""
+    descriptor, data = of.get("LUTDescriptor"), of.get("LUTData")
+    if isinstance(descriptor, bytes) or descriptor is None or len(descriptor) != 3 or data is None:
+        raise ReportImpossible(
+            f"the item of {name} has no LUT Descriptor (0028,3002) or no LUT Data (0028,3006)"
+        )
+    if not isinstance(data, bytes):
+        data = np.atleast_1d(np.asarray(data)).astype("<u2").tobytes()
+    elif big_endian:
+        data = np.frombuffer(data, ">u2").astype("<u2").tobytes()
+    item = Dataset()
+    item["LUTDescriptor"] = copy.deepcopy(of["LUTDescriptor"])
+    if of.get("LUTExplanation"):
+        item.LUTExplanation = of.LUTExplanation
+    item["LUTData"] = DataElement(Tag("LUTData"), "OW", data)
     return item
 
 

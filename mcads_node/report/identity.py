@@ -11,9 +11,11 @@ from collections.abc import Mapping, Sequence
 from types import MappingProxyType
 from typing import Final
 
+from pydicom.dataset import Dataset
+
 from mcads_node.finding import Algorithm
 from mcads_node.product import MANUFACTURER, MODEL_NAME
-from mcads_node.result import ObjectKind
+from mcads_node.result import ObjectKind, Rendition
 
 __all__ = [
     "MANUFACTURER",
@@ -23,6 +25,7 @@ __all__ = [
     "object_uid",
     "series_description",
     "series_uid",
+    "stamp_series",
     "tracking_uid",
 ]
 
@@ -75,9 +78,9 @@ def derive_uid(*parts: str) -> str:
     return f"2.25.{uuid.uuid5(_NAMESPACE, joined).int}"
 
 
-def series_uid(study_uid: str, kind: ObjectKind, algorithm: Algorithm, variant: str = "") -> str:
-    """Return the Series Instance UID: one per study, kind of object, rendition and model version."""
-    return derive_uid("series", study_uid, kind.value, *_version_parts(algorithm), *filter(None, [variant]))
+def series_uid(study_uid: str, kind: ObjectKind, algorithm: Algorithm, detail: str = "") -> str:
+    """Return the Series Instance UID: one per study, kind of object, model version, and what else differs."""
+    return derive_uid("series", study_uid, kind.value, *_version_parts(algorithm), *filter(None, [detail]))
 
 
 def object_uid(
@@ -101,8 +104,8 @@ def object_uid(
     thresholds: Mapping[str, float]
         Threshold by label, 0…1; another threshold is another result.
     detail: str
-        What else tells this object from its siblings, such as the label of a heatmap, and the variant of its
-        rendition.
+        What else tells this object from its siblings, such as the label of a heatmap, the variant of its
+        rendition, and the installation that makes it.
     revision: int
         1 for a study's first report.
     """
@@ -123,13 +126,46 @@ def tracking_uid(source_uid: str, label: str, algorithm: Algorithm) -> str:
     return derive_uid("tracking", source_uid, label, *_version_parts(algorithm))
 
 
-def series_description(kind: ObjectKind, algorithm: Algorithm) -> str:
-    """Return the Series Description (0008,103E); the model's caution comes first.
+def series_description(kind: ObjectKind, algorithm: Algorithm, own: str = "") -> str:
+    """Return the Series Description (0008,103E), with the model's caution where it cannot be cut off.
 
     LO has 64 characters; cut to as many bytes, since some readers count those.
+
+    Parameters
+    ----------
+    kind: ObjectKind
+        Of the objects in the series.
+    algorithm: Algorithm
+        Its caution and its name are told.
+    own: str
+        What a site calls the series; empty: the node's own words.
     """
-    words = ("MCADS AI", _SERIES_WORD[kind], algorithm.caution, f"({algorithm.name})")
+    ours = ("MCADS AI", _SERIES_WORD[kind], algorithm.caution, f"({algorithm.name})")
+    words = (algorithm.caution, own) if own else ours
     return " ".join(word for word in words if word).encode()[:64].decode(errors="ignore").rstrip()
+
+
+def stamp_series(made: Dataset, rendition: Rendition, algorithm: Algorithm, installation: str) -> None:
+    """Write UID, number and description of the series that an object of a rendition belongs to.
+
+    Parameters
+    ----------
+    made: pydicom.dataset.Dataset
+        Has its Study Instance UID and its dates already. Images of one study may tell their times in
+        different zones; a series has one Series Time, so each zone has a series of its own.
+    rendition: Rendition
+        Kind, and what a destination wants of its series.
+    algorithm: Algorithm
+        In exactly this version.
+    installation: str
+        Which one of the node it is; another one has other times.
+    """
+    kind, number = rendition.kind, rendition.series_number
+    zone = str(made.get("TimezoneOffsetFromUTC") or "")
+    told = "/".join(filter(None, (rendition.variant, zone, installation)))
+    made.SeriesInstanceUID = series_uid(str(made.StudyInstanceUID), kind, algorithm, told)
+    made.SeriesNumber = SERIES_NUMBER[kind] if number is None else number
+    made.SeriesDescription = series_description(kind, algorithm, rendition.series_description)
 
 
 def _version_parts(algorithm: Algorithm) -> tuple[str, ...]:

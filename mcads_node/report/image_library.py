@@ -62,6 +62,23 @@ _SPACINGS: Final = (
     Code("111026", "DCM", "Horizontal Pixel Spacing"),
 )
 
+#: every code that it may write
+CODES: Final = (
+    IMAGE_LIBRARY,
+    IMAGE_LIBRARY_GROUP,
+    _MODALITY,
+    _IMAGE_VIEW,
+    _ROWS,
+    _COLUMNS,
+    _PIXELS,
+    _MILLIMETRE,
+    *_MODALITIES.values(),
+    *_VIEWS.values(),
+    *(name for _, *names in _MOMENTS for name in names),
+    *_ORIENTATIONS,
+    *_SPACINGS,
+)
+
 
 def image_library(readings: Sequence[ImageReading]) -> Dataset:
     """Write the library of the source images.

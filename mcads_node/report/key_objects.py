@@ -21,11 +21,11 @@ from pydicom.uid import (
 from mcads_node import __version__
 from mcads_node.errors import ReportImpossible
 from mcads_node.finding import Algorithm, Presence
-from mcads_node.product import MANUFACTURER, MODEL_NAME
+from mcads_node.product import DEVICE_UID, MANUFACTURER, MODEL_NAME
 from mcads_node.report import content_items, document, source, wording
-from mcads_node.report.document import Draft, Referenced
+from mcads_node.report.document import Draft
 from mcads_node.report.identity import derive_uid
-from mcads_node.result import ImageReading, ObjectKind, Rendition, ReportContext, ResultObject
+from mcads_node.result import ImageReading, ObjectKind, Referenced, Rendition, ReportContext, ResultObject
 
 #: CID 7010
 OF_INTEREST: Final = Code("113000", "DCM", "Of Interest")
@@ -96,7 +96,7 @@ def key_objects(
     referenced = list(_selected(draft))
     if not referenced:
         return None
-    heatmaps = sorted(uid for reading in draft.readings for _, uid in reading.heatmaps)
+    heatmaps = sorted(uid for reading in draft.readings for _, uid, _ in reading.heatmaps)
     selection = document.begin(draft, KeyObjectSelectionDocumentStorage, "KO", detail="/".join(heatmaps))
     document.add_references(selection, draft.source, referenced)
     context_items = [
@@ -111,7 +111,7 @@ def _selected(draft: Draft) -> Iterable[Referenced]:
     for reading, image in zip(draft.readings, draft.images, strict=True):
         if any(finding.presence is Presence.PRESENT for finding in reading.findings):
             yield image
-            yield from document.heatmap_references(reading, draft.algorithm)
+            yield from reading.heatmaps
 
 
 def _description(draft: Draft) -> str:
@@ -178,6 +178,7 @@ def rejection_note(
         str(serial),
         title.value,
         said,
+        *filter(None, [context.installation]),
         *(part for each in referenced for part in each),
     )
     note.InstanceNumber = serial
@@ -195,10 +196,15 @@ def _begin_note(header: Dataset, context: ReportContext) -> Dataset:
     note.Manufacturer = MANUFACTURER
     note.ManufacturerModelName = MODEL_NAME
     note.SoftwareVersions = __version__
+    note.DeviceUID = DEVICE_UID
     note.SOPClassUID = KeyObjectSelectionDocumentStorage
     note.Modality = "KO"
     note.SeriesInstanceUID = derive_uid(
-        "series", str(note.StudyInstanceUID), ObjectKind.KOS.value, _REJECTION
+        "series",
+        str(note.StudyInstanceUID),
+        ObjectKind.KOS.value,
+        _REJECTION,
+        *filter(None, [context.installation, note.get("TimezoneOffsetFromUTC")]),
     )
     note.SeriesNumber = REJECTION_SERIES_NUMBER
     note.SeriesDescription = f"{wording.BRAND} rejection note"

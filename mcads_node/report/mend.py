@@ -8,20 +8,22 @@ from __future__ import annotations
 import logging
 import struct
 import warnings
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager
-from types import MappingProxyType
+from itertools import accumulate
 from typing import Any, Final
 
 from pydicom import config
 from pydicom.datadict import dictionary_has_tag, dictionary_VM, dictionary_VR, keyword_for_tag
-from pydicom.dataelem import DataElement
+from pydicom.dataelem import DataElement, RawDataElement
 from pydicom.dataset import Dataset
 from pydicom.errors import BytesLengthException
 from pydicom.multival import MultiValue
 from pydicom.tag import BaseTag
 
-from mcads_node.report.values import LENGTH, MEND, enumerated
+from mcads_node.report.characters import Characters, characters
+from mcads_node.report.items import orderly
+from mcads_node.report.values import LENGTH, MEND, enumerated, enumerated_number
 
 #: what pydicom raises on a value that its VR does not allow
 _UNREADABLE: Final = (
@@ -58,14 +60,15 @@ _IDENTIFIERS: Final = frozenset(
 #: a length of zero is no length
 _POSITIVE: Final = frozenset({"PixelSpacing", "ImagerPixelSpacing", "NominalScannedPixelSpacing"})
 
-#: what an item must hold to be an item; others are left out
-_ITEM_NEEDS: Final[Mapping[str, tuple[str, ...]]] = MappingProxyType(
-    {
-        "ReferencedStudySequence": ("ReferencedSOPClassUID", "ReferencedSOPInstanceUID"),
-        "ReferencedPatientSequence": ("ReferencedSOPClassUID", "ReferencedSOPInstanceUID"),
-        "OtherPatientIDsSequence": ("PatientID", "TypeOfPatientID"),
-    }
-)
+#: VRs of bytes that may be any text: a writer that did not know the attribute, or said so
+_BYTES: Final = ("OB", "OW", "UN", None)
+#: VRs whose text is in the Specific Character Set (PS3.5 6.1.2.3)
+_IN_SET: Final = ("LO", "LT", "PN", "SH", "ST", "UC", "UT")
+#: VRs in which a backslash does not divide values
+_UNDIVIDED: Final = ("LT", "ST", "UR", "UT")
+#: Explicit VR has two bytes for the length of a text; longer, pydicom would write another VR
+_LONGEST: Final = 0xFFFE
+_SPECIFIC_CHARACTER_SET: Final = BaseTag(0x00080005)
 
 
 def mended_copy(header: Dataset) -> Dataset:
@@ -82,7 +85,7 @@ def mended_copy(header: Dataset) -> Dataset:
         Only public attributes of the dictionary with a non-empty, valid value; text as `str`.
     """
     with _silent_pydicom():
-        return _mended(header, _undeclared_characters(header))
+        return _mended(header, Characters())
 
 
 @contextmanager
@@ -102,28 +105,24 @@ def _nothing(record: logging.LogRecord) -> bool:  # noqa: ARG001 - the signature
     return False
 
 
-def _undeclared_characters(header: Dataset) -> bool:
-    """Whether the header declares no character set beyond ASCII, so that any other byte is unexplained."""
-    declared = _element(header, BaseTag(0x00080005))
-    values = _values(declared.value) if declared is not None else []
-    return all(str(value).strip() in ("", "ISO_IR 6", "ISO 2022 IR 6") for value in values)
-
-
-def _mended(source: Dataset, undeclared: bool) -> Dataset:
+def _mended(source: Dataset, inherited: Characters) -> Dataset:
     target = Dataset()
+    declared = _element(source, _SPECIFIC_CHARACTER_SET)
+    # PS3.5 7.5.3: an item without a character set of its own has that of the data set around it
+    used = inherited if declared is None else characters(_values(declared.value))
     for tag in sorted(source.keys()):
-        if not _is_carried(tag):
-            continue
-        element = _element(source, tag)
-        mended = None if element is None else _mended_element(element, undeclared)
+        mended = _mended_element(source, tag, used) if _is_carried(tag) else None
         if mended is not None:
             target.add(mended)
     return target
 
 
 def _is_carried(tag: BaseTag) -> bool:
-    """Whether a result may carry it: nothing private, no group lengths, overlays, pixels or signatures."""
-    if tag.is_private or tag.element == 0:
+    """Whether a result may carry it: nothing private, no group lengths, overlays, pixels or signatures.
+
+    Nor a character set: text is `str` from here on, and the set of an item would contradict its object's.
+    """
+    if tag.is_private or tag.element == 0 or tag == _SPECIFIC_CHARACTER_SET:
         return False
     return 0x0008 <= tag.group < 0x5000 and dictionary_has_tag(tag)
 
@@ -135,57 +134,63 @@ def _element(source: Dataset, tag: BaseTag) -> DataElement | None:
         return None
 
 
-def _mended_element(element: DataElement, undeclared: bool) -> DataElement | None:
-    keyword = keyword_for_tag(element.tag)
-    vr = dictionary_VR(element.tag)
-    if vr == "SQ":
-        value = _mended_items(keyword, element.value, undeclared) if element.VR == "SQ" else []
-    elif vr in MEND:
-        value = _mended_texts(keyword, vr, element, undeclared)
-    elif element.VR in vr and not element.is_empty:
+def _mended_element(source: Dataset, tag: BaseTag, used: Characters) -> DataElement | None:
+    keyword, vr, value = keyword_for_tag(tag), dictionary_VR(tag), None
+    if vr in MEND:
+        value = _mended_texts(tag, vr, _texts(source, tag, vr, used))
+    elif (element := _element(source, tag)) is None:
+        return None
+    elif vr == "SQ":
+        items = element.value if element.VR == "SQ" else ()
+        value = orderly(keyword, [_mended(item, used) for item in items or ()]) or None
+    elif element.VR in vr and not element.is_empty and _has_number(tag, element.VM):
         # binary values: what pydicom could read with the VR of the dictionary is right
-        vr, value = element.VR, element.value
-    else:
-        value = None
-    if value is None or value == []:
+        vr, value = element.VR, enumerated_number(keyword, element.value)
+    if value is None:
         return None
     try:
-        return DataElement(element.tag, vr, value, validation_mode=config.IGNORE)
+        return DataElement(tag, vr, value, validation_mode=config.IGNORE)
     except _UNREADABLE:
         return None
 
 
-def _mended_items(keyword: str, items: Any, undeclared: bool) -> list[Dataset]:
-    mended = [_mended(item, undeclared) for item in items or ()]
-    return [item for item in mended if len(item) and _is_item(keyword, item)]
+def _texts(source: Dataset, tag: BaseTag, vr: str, used: Characters) -> list[str]:
+    """Give the values of an attribute that is text, decoded: from the bytes, where they are still there."""
+    value = _bytes(source, tag) if vr in _IN_SET else None
+    if value is None:
+        element = _element(source, tag)
+        if element is None or element.VR == "SQ":
+            return []
+        value = element.value
+    if not isinstance(value, bytes):
+        of_set = [str(each) for each in _values(value)]
+        return [used.restore(each, is_name=vr == "PN") for each in of_set] if vr in _IN_SET else of_set
+    text = used.decode(value, is_name=vr == "PN") if vr in _IN_SET else value.decode("latin-1")
+    return [text] if vr in _UNDIVIDED else text.split("\\")
 
 
-def _is_item(keyword: str, item: Dataset) -> bool:
-    if keyword.endswith("CodeSequence"):
-        named = any(word in item for word in ("CodeValue", "LongCodeValue", "URNCodeValue"))
-        return (
-            named and "CodeMeaning" in item and ("URNCodeValue" in item or "CodingSchemeDesignator" in item)
-        )
-    return all(word in item for word in _ITEM_NEEDS.get(keyword, ()))
-
-
-def _mended_texts(keyword: str, vr: str, element: DataElement, undeclared: bool) -> Any:
-    """Mend the values of an attribute whose VR is text; None where nothing is left."""
-    if isinstance(element.value, bytes):
+def _bytes(source: Dataset, tag: BaseTag) -> bytes | None:
+    try:
+        element: DataElement | RawDataElement = source.get_item(tag)
+    except _UNREADABLE:
         return None
-    mended = []
-    for value in _values(element.value):
-        text = str(value)
-        if undeclared:
-            text = _as_utf8(text)
+    if isinstance(element, RawDataElement) and (element.VR in _BYTES or element.VR in MEND):
+        return element.value or b""
+    return None
+
+
+def _mended_texts(tag: BaseTag, vr: str, texts: list[str]) -> Any:
+    """Mend the values of an attribute whose VR is text; None where nothing is left."""
+    keyword, mended = keyword_for_tag(tag), []
+    for text in texts:
         if _is_cut_identifier(keyword, vr, text):
             continue
         one = enumerated(keyword, MEND[vr](text))
         if one:
             mended.append(one)
-        elif _has_fixed_number(element.tag):
+        elif _has_fixed_number(tag):
             return None
-    return _as_many(element.tag, keyword, mended)
+    return _as_many(tag, keyword, mended)
 
 
 def _as_many(tag: BaseTag, keyword: str, mended: list[str]) -> Any:
@@ -194,11 +199,22 @@ def _as_many(tag: BaseTag, keyword: str, mended: list[str]) -> Any:
         return None
     if multiplicity == "1":
         return mended[0]
-    if multiplicity.isdigit() and len(mended) != int(multiplicity):
+    if not _has_number(tag, len(mended)):
         return None
     if keyword in _POSITIVE and any(float(value) <= 0 for value in mended):
         return None
-    return mended
+    return _as_fit(mended)
+
+
+def _as_fit(mended: list[str]) -> list[str]:
+    """Keep as many values, from the first, as the length of an element can count."""
+    ends = accumulate(len(value.encode()) + 1 for value in mended)
+    return [value for value, end in zip(mended, ends, strict=True) if end - 1 <= _LONGEST]
+
+
+def _has_number(tag: BaseTag, count: int) -> bool:
+    multiplicity = dictionary_VM(tag)
+    return not multiplicity.isdigit() or count == int(multiplicity)
 
 
 def _has_fixed_number(tag: BaseTag) -> bool:
@@ -211,14 +227,6 @@ def _values(value: Any) -> list[Any]:
     if value is None:
         return []
     return list(value) if isinstance(value, (MultiValue, list, tuple)) else [value]
-
-
-def _as_utf8(text: str) -> str:
-    """Read text as UTF-8 that was decoded as Latin-1 for want of a declared character set."""
-    try:
-        return text.encode("latin-1").decode("utf-8")
-    except UnicodeError:
-        return text
 
 
 def _is_cut_identifier(keyword: str, vr: str, text: str) -> bool:

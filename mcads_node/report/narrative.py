@@ -93,7 +93,7 @@ def _warnings(draft: Draft, names: list[str]) -> tuple[str, ...]:
     said = [tr("Input of {image}: {reason}", image=name, reason=reason) for _, name, reason in checks]
     return (
         *said,
-        *(tr("Not read: {reason}", reason=sentence(reason, tr)) for reason in draft.context.unread),
+        *(tr("Not read: {reason}", reason=said) for said in wording.unread_texts(draft.context, tr)),
     )
 
 
@@ -119,7 +119,10 @@ def _image(reading: ImageReading, name: str, algorithm: Algorithm, tr: Translato
 
 
 def _score(finding: Finding, algorithm: Algorithm, tr: Translator) -> str:
-    numbers = {"score": tr.number(finding.score), "threshold": tr.number(finding.threshold)}
+    numbers = {
+        "score": wording.score_number(finding, tr),
+        "threshold": wording.threshold_number(finding, tr),
+    }
     if algorithm.calibrated:
         return tr("above threshold, calibrated score {score}, threshold {threshold}", **numbers)
     return tr("above threshold, uncalibrated score {score}, threshold {threshold}", **numbers)
@@ -127,8 +130,11 @@ def _score(finding: Finding, algorithm: Algorithm, tr: Translator) -> str:
 
 def _listed(findings: list[Finding], tr: Translator) -> str:
     """Name findings with their scores; where thresholds differ, with the thresholds too."""
-    texts = [f"{wording.human_label(finding.label, tr)} {tr.number(finding.score)}" for finding in findings]
-    thresholds = [tr.number(finding.threshold) for finding in findings]
+    texts = [
+        f"{wording.human_label(finding.label, tr)} {wording.score_number(finding, tr)}"
+        for finding in findings
+    ]
+    thresholds = [wording.threshold_number(finding, tr) for finding in findings]
     if len(set(thresholds)) == 1:
         return ", ".join(texts) + tr(" (threshold of all: {threshold})", threshold=thresholds[0])
     return ", ".join(f"{text} [{threshold}]" for text, threshold in zip(texts, thresholds, strict=True))

@@ -147,9 +147,10 @@ def _page_frame(draft: Draft, said: Narrative) -> Callable[[Canvas, SimpleDocTem
         canvas.setFont(_BOLD, min(8, 8 * _WIDTH / width))
         canvas.setFillColor(_ALARM if said.caution else _INK)
         canvas.drawString(_MARGIN, _MARGIN + 10, lines[0])
-        canvas.setFont(_SANS, 7.5)
+        canvas.setFont(_SANS, min(7.5, 7.5 * (_WIDTH - 24) / pdfmetrics.stringWidth(lines[1], _SANS, 7.5)))
         canvas.setFillColor(_DIM)
         canvas.drawString(_MARGIN, _MARGIN - 2, lines[1])
+        canvas.setFont(_SANS, 7.5)
         canvas.drawRightString(A4[0] - _MARGIN, _MARGIN - 2, str(pages.page))
 
     return frame

@@ -41,6 +41,8 @@ _COLOURS: Final = ((70, -12, -35), (71, 16, 75), (71, -51, 10), (70, 39, -20), (
 _WHITE: Final = (100, 0, 0)
 #: where texts stand, in shares of the displayed area: findings down the left edge, the notice at the bottom
 _LEFT, _RIGHT, _TOP, _BOTTOM, _END = 0.01, 0.45, 0.02, 0.84, 0.99
+#: with more findings than that, each has one line
+_MOST_AT_LENGTH: Final = 6
 #: greatest height of one finding's text
 _HEIGHT: Final = 0.12
 
@@ -93,7 +95,7 @@ def presentation_state(
     for place, (name, heatmap) in enumerate(zip(names, ordered, strict=True)):
         about = line(making.tr(algorithm.caution), wording.heatmap_title(heatmap, making.tr))
         layers.append(_layer(name, place + 1, about, _COLOURS[place % len(_COLOURS)]))
-        annotations.append(_annotation(name, header, heatmap, _slot(place, len(ordered)), making))
+        annotations.append(_annotation(name, header, heatmap, (place, len(ordered)), making))
     notice = line(making.tr(algorithm.caution), making.tr(wording.UNVERIFIED))
     layers.append(_layer(NOTICE, len(layers) + 1, notice, _WHITE))
     annotations.append(_notice(header, radiograph, ordered[0], making))
@@ -150,26 +152,32 @@ def _slot(place: int, count: int) -> tuple[float, float, float, float]:
     return _LEFT, top, _RIGHT, top + 0.9 * height
 
 
-def _annotation(
-    name: str, header: Dataset, heatmap: Heatmap, box: tuple[float, float, float, float], making: Making
-) -> Dataset:
-    """Graphic Annotation of one finding: its outline and its text."""
+def _annotation(name: str, header: Dataset, heatmap: Heatmap, at: tuple[int, int], making: Making) -> Dataset:
+    """Graphic Annotation of one finding: its outline and its text, the how manieth of how many it is."""
+    place, count = at
+    # the notice says for all what a short text has no room for
+    box, brief = _slot(place, count), count > _MOST_AT_LENGTH
     # PIXEL counts from the corner of the first pixel (PS3.3 C.10.5), outlines from its centre
     polygons = [polygon + 0.5 for polygon in outlines(heatmap.activation, heatmap.geometry)]
     tr = making.tr
     said = [
         wording.heatmap_title(heatmap, tr),
         wording.score_text(heatmap.finding, making.algorithm, tr),
-        tr(wording.UNVERIFIED),
-        tr(making.algorithm.caution),
         "" if polygons else tr(wording.EMPTY_MAP),
     ]
+    if brief:
+        said = [": ".join(filter(None, said))]
+    else:
+        said[2:2] = [tr(wording.UNVERIFIED), tr(making.algorithm.caution)]
     item = _empty_annotation(name, header)
     item.TextObjectSequence = [_text(said, box)]
     if polygons:
         item.GraphicObjectSequence = [_graphic(polygon) for polygon in polygons]
         # a line from the text would run through the lungs, and colour alone is lost on a grey screen
-        item.TextObjectSequence.append(_name(wording.human_label(heatmap.finding.label, tr), polygons[0]))
+        share = place / count
+        item.TextObjectSequence.append(
+            _name(wording.human_label(heatmap.finding.label, tr), polygons[0], share)
+        )
     return item
 
 
@@ -220,11 +228,16 @@ def _text(said: Sequence[str], box: tuple[float, float, float, float]) -> Datase
     return text
 
 
-def _name(said: str, polygon: Polygon) -> Dataset:
-    """Write a finding's name at the top of its outline."""
+def _name(said: str, polygon: Polygon, share: float) -> Dataset:
+    """Write a finding's name at its outline: the first at the top, others further along.
+
+    Maps of several findings are often nearly equal, and names on one point could not be read.
+    """
+    top = int(np.argmin(polygon[:, 1]))
+    point = polygon[(top + int(share * (len(polygon) - 1))) % len(polygon)]
     text = Dataset()
     text.UnformattedTextValue = f"AI: {said}"
     text.AnchorPointAnnotationUnits = "PIXEL"
-    text.AnchorPoint = polygon[int(np.argmin(polygon[:, 1]))].tolist()
+    text.AnchorPoint = point.tolist()
     text.AnchorPointVisibility = "N"
     return text

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from io import BytesIO
+from types import MappingProxyType
 from typing import Final
 
 import numpy as np
@@ -12,10 +13,13 @@ from numpy.typing import NDArray
 from pydicom import dcmread, dcmwrite
 from pydicom.dataset import Dataset
 from pydicom.uid import (
+    HTJ2K,
+    JPEG2000,
     UID,
     ExplicitVRLittleEndian,
     JPEGBaseline8Bit,
     JPEGExtended12Bit,
+    JPEGLSNearLossless,
     RLELossless,
     SecondaryCaptureImageStorage,
 )
@@ -28,8 +32,20 @@ from mcads_node.result import Rendition, ReportContext, ResultObject
 
 #: purpose of a reference in Source Image Sequence (0008,2112), CID 7202
 _SOURCE_PURPOSE: Final = ("121322", "DCM", "Source image for image processing operation")
-#: transfer syntaxes that cannot but lose: JPEG Baseline and Extended, whatever the header says or leaves out
-_LOSSY: Final = (JPEGBaseline8Bit, JPEGExtended12Bit)
+#: transfer syntaxes that may lose, and by which method (PS3.3 C.7.6.1.1.5.1). Lossless encoding has its own,
+#: so a device that chose one of these most likely lost something: unless its header denies it, what is made
+#: of the image says so. "00" would be a claim that nobody made
+_LOSSY: Final[Mapping[str, str]] = MappingProxyType(
+    {
+        JPEGBaseline8Bit: "ISO_10918_1",
+        JPEGExtended12Bit: "ISO_10918_1",
+        JPEGLSNearLossless: "ISO_14495_1",
+        JPEG2000: "ISO_15444_1",
+        HTJ2K: "ISO_15444_15",
+    }
+)
+#: those that cannot but lose, whatever the header says
+_ALWAYS_LOSSY: Final = (JPEGBaseline8Bit, JPEGExtended12Bit)
 #: what a reference to a source cannot do without
 _NEEDED: Final = (
     ("StudyInstanceUID", "Study Instance UID (0020,000D)"),
@@ -37,6 +53,10 @@ _NEEDED: Final = (
     ("SOPClassUID", "SOP Class UID (0008,0016)"),
     ("SOPInstanceUID", "SOP Instance UID (0008,0018)"),
 )
+
+
+#: what Rows (0028,0010) and Columns (0028,0011) hold, of VR US
+LARGEST_SIDE: Final = 65535
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -65,14 +85,22 @@ def usable_header(header: Dataset) -> Dataset:
         If a UID is absent or malformed.
     """
     complete = source.complete_header(header)
-    meta = getattr(header, "file_meta", {})
-    if meta.get("TransferSyntaxUID") in _LOSSY and complete.get("LossyImageCompression") != "01":
-        complete.LossyImageCompression = "01"
-        complete.LossyImageCompressionMethod = "ISO_10918_1"
+    _mark_lossy(complete, getattr(header, "file_meta", {}).get("TransferSyntaxUID", ""))
     missing = [name for keyword, name in _NEEDED if not complete.get(keyword)]
     if missing:
         raise ReportImpossible(f"the source has no valid {', '.join(missing)}: a capture cannot refer to it")
     return complete
+
+
+def _mark_lossy(complete: Dataset, transfer_syntax_uid: str) -> None:
+    """Say of a source that was encoded with loss that it was, where its header does not."""
+    said = complete.get("LossyImageCompression")
+    denied = said == "00" and transfer_syntax_uid not in _ALWAYS_LOSSY
+    if transfer_syntax_uid in _LOSSY and said != "01" and not denied:
+        complete.LossyImageCompression = "01"
+        complete.LossyImageCompressionMethod = _LOSSY[transfer_syntax_uid]
+        # of what the header denies, it gives no ratio that could be meant
+        complete.pop("LossyImageCompressionRatio", None)
 
 
 def secondary_capture(headers: Sequence[Dataset], pixels: NDArray[np.uint8], making: Making) -> Dataset:
@@ -87,6 +115,8 @@ def secondary_capture(headers: Sequence[Dataset], pixels: NDArray[np.uint8], mak
     making: Making
         Its kind, identity, maker and times.
     """
+    if max(pixels.shape) > LARGEST_SIDE:
+        raise ReportImpossible(f"a picture of {pixels.shape[0]} rows: Rows (0028,0010) holds {LARGEST_SIDE}")
     capture = Dataset()
     first = headers[0]
     source.copy_patient_and_study(first, capture)
@@ -152,16 +182,10 @@ def code(value: str, scheme: str, meaning: str) -> Dataset:
 
 def _add_series(capture: Dataset, making: Making) -> None:
     """General Series and SC Equipment modules, as the rendition has them."""
-    rendition, algorithm = making.rendition, making.algorithm
-    kind, number = rendition.kind, rendition.series_number
-    capture.Modality = rendition.modality
+    capture.Modality = making.rendition.modality
     capture.ConversionType = "WSD"
     capture.BodyPartExamined = "CHEST"
-    capture.SeriesInstanceUID = identity.series_uid(
-        capture.StudyInstanceUID, kind, algorithm, rendition.variant
-    )
-    capture.SeriesNumber = identity.SERIES_NUMBER[kind] if number is None else number
-    capture.SeriesDescription = rendition.series_description or identity.series_description(kind, algorithm)
+    identity.stamp_series(capture, making.rendition, making.algorithm, making.context.installation)
 
 
 def _add_image(capture: Dataset, pixels: NDArray[np.uint8]) -> None:

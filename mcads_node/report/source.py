@@ -26,6 +26,7 @@ from mcads_node.product import (
     MANUFACTURER,
     MODEL_NAME,
 )
+from mcads_node.report.conditions import meet_conditions
 from mcads_node.report.mend import mended_copy
 from mcads_node.result import ReportContext
 
@@ -54,6 +55,7 @@ COPIED: Final[Mapping[str, tuple[str, ...]]] = MappingProxyType(
             "PatientSpeciesCodeSequence",
             "PatientBreedDescription",
             "PatientBreedCodeSequence",
+            "BreedRegistrationSequence",
             "ResponsiblePerson",
             "ResponsiblePersonRole",
             "ResponsibleOrganization",
@@ -128,7 +130,6 @@ _REQUEST_TYPE_2: Final = (
     "ReferencedStudySequence",
 )
 _REQUEST_OPTIONAL: Final = (
-    "IssuerOfAccessionNumberSequence",
     "OrderPlacerIdentifierSequence",
     "OrderFillerIdentifierSequence",
     "ReasonForTheRequestedProcedure",
@@ -149,12 +150,13 @@ def complete_header(header: Dataset) -> Dataset:
     pydicom.dataset.Dataset
         Text decoded by the source's own Specific Character Set and marked as ISO_IR 192; values that their VR
         does not allow mended where that is unambiguous, else left out; no private attributes, no pixels, no
-        group lengths, no signatures; type 2 attributes of `TYPE_2` present. An identifier too long for its VR
+        group lengths, no signatures; type 2 attributes of `TYPE_2` present; what depends on another attribute
+        present or absent with it. An identifier too long for its VR
         is left out rather than cut: a cut identifier may be another patient's.
     """
     complete = mended_copy(header)
     complete.SpecificCharacterSet = CHARACTER_SET
-    _keep_other_patient_ids(complete)
+    meet_conditions(complete)
     for keyword in TYPE_2:
         if keyword not in complete:
             setattr(complete, keyword, "")
@@ -208,8 +210,11 @@ def _referenced_request(source: Dataset, request: Dataset) -> Dataset:
             item[keyword] = copy.deepcopy(request[keyword])
         else:
             setattr(item, keyword, [] if keyword.endswith("Sequence") else "")
-    if not item.AccessionNumber:
-        item.AccessionNumber = source.AccessionNumber
+    # a number and who issued it come from one place, or they are another order
+    told = request if item.AccessionNumber else source
+    item.AccessionNumber = told.AccessionNumber
+    if told.get("IssuerOfAccessionNumberSequence"):
+        item["IssuerOfAccessionNumberSequence"] = copy.deepcopy(told["IssuerOfAccessionNumberSequence"])
     for keyword in _REQUEST_OPTIONAL:
         if keyword in request:
             item[keyword] = copy.deepcopy(request[keyword])
@@ -303,18 +308,3 @@ def finish(dataset: Dataset) -> bytes:
     buffer = BytesIO()
     dcmwrite(buffer, whole, enforce_file_format=True)
     return buffer.getvalue()
-
-
-def _keep_other_patient_ids(complete: Dataset) -> None:
-    """Carry the retired Other Patient IDs (0010,1000) over into Other Patient IDs Sequence (0010,1002)."""
-    retired = complete.get("OtherPatientIDs")
-    if not retired or "OtherPatientIDsSequence" in complete:
-        return
-    values = [retired] if isinstance(retired, str) else list(retired)
-    items = []
-    for value in filter(None, values):
-        item = Dataset()
-        item.PatientID = value
-        item.TypeOfPatientID = "TEXT"
-        items.append(item)
-    complete.OtherPatientIDsSequence = items

@@ -20,7 +20,7 @@ from mcads_node.report import codes, content_items
 from mcads_node.report.identity import tracking_uid
 from mcads_node.report.image_library import image_library
 from mcads_node.report.sentences import sentence
-from mcads_node.report.wording import UNVERIFIED, Translator
+from mcads_node.report.wording import UNVERIFIED, Translator, unread_texts, verdict_text
 from mcads_node.result import ImageReading, ReportContext
 
 
@@ -221,7 +221,7 @@ def _check_comments(reading: ImageReading, tr: Translator) -> list[sr.TextConten
     return [
         sr.TextContentItem(
             name=codes.COMMENT,
-            value=f"{check.name} ({check.verdict.value}): {sentence(check.reason, tr)}",
+            value=f"{verdict_text(check.verdict, tr)} ({check.name}): {sentence(check.reason, tr)}",
             relationship_type=sr.RelationshipTypeValues.CONTAINS,
         )
         for check in reading.checks
@@ -233,7 +233,7 @@ def _comments(algorithm: Algorithm, context: ReportContext, tr: Translator) -> D
     """Write everything that a reader must know besides the findings (TID 1500, rows 12 and 14)."""
     cautions = (tr(algorithm.caution), tr(UNVERIFIED))
     texts = [". ".join(filter(None, cautions))]
-    texts += [tr("Not read: {reason}", reason=sentence(reason, tr)) for reason in context.unread]
+    texts += [tr("Not read: {reason}", reason=said) for said in unread_texts(context, tr)]
     comments = [content_items.text(codes.COMMENT, text) for text in texts]
     return content_items.container(codes.QUALITATIVE_EVALUATIONS, comments)
 

@@ -23,6 +23,8 @@ WIDTH, HEIGHT = 1024, 1024
 MARGIN = FULL.left
 #: most findings that are named in large letters; the table has the others
 MOST_NAMED = 3
+#: warnings and images that are shown one by one: a page of a large study must stay one page
+MOST_WARNINGS, MOST_IMAGES = 12, 12
 #: most thumbnails side by side, the height of their cells, and both of a single image, beside the table
 MOST_IN_ROW, TALLEST, SINGLE = 4, 330, (372, 440)
 _HEADLINE = (58, 54, 50, 46, 42, 38)
@@ -109,13 +111,13 @@ def _name(page: Page, y: int, content: Content, finding: Finding) -> int:
     page.box((MARGIN, y, FULL.right, y + height - 4), PANEL)
     page.box((MARGIN, y, MARGIN + 8, y + height - 4), AMBER)
     page.text((MARGIN + 22, middle - tall // 2), name, size, room, bold=True)
-    page.word((_SCORE_AT, middle), tr.number(finding.score), 44, anchor="lm", bold=True)
+    page.word((_SCORE_AT, middle), wording.score_number(finding, tr), 44, anchor="lm", bold=True)
     places = content.places(finding.label)
     where = ", ".join(places)
     if text_width(where, 20, bold=True) > FULL.right - _IMAGE_AT - 8:
         where = tr.plural("{count} image", "{count} images", len(places))
     page.word((_IMAGE_AT, middle - 14), where, 20, anchor="lm", bold=True)
-    said = tr("score; threshold {threshold}", threshold=tr.number(finding.threshold))
+    said = tr("score; threshold {threshold}", threshold=wording.threshold_number(finding, tr))
     page.word((_IMAGE_AT, middle + 12), said, _SMALL, anchor="lm", fill=DIM)
     return y + height
 
@@ -146,12 +148,16 @@ def _warnings(page: Page, y: int, content: Content) -> int:
     """Write what is wrong with the input, worst first, and what was not read."""
     tr = content.tr
     rows = sorted(
-        (check.verdict is not Verdict.UNDETERMINED, f"{name}: {sentence(check.reason, tr)}")
+        (check.verdict is not Verdict.UNDETERMINED, check.verdict, f"{name}: {sentence(check.reason, tr)}")
         for name, reading in zip(content.names, content.readings, strict=True)
         for check in reading.checks
     )
-    lines = [(tr("Warning") if mild else tr("Undetermined"), text) for mild, text in rows]
-    lines += [(tr("Not read"), sentence(reason, tr)) for reason in content.context.unread]
+    lines = [(wording.verdict_text(verdict, tr), text) for _, verdict, text in rows]
+    lines += [(tr("Not read"), said) for said in wording.unread_texts(content.context, tr)]
+    more = len(lines) - MOST_WARNINGS
+    if more > 0:
+        said = tr.plural("and {count} more, in the report", "and {count} more, in the report", more)
+        lines = [*lines[:MOST_WARNINGS], ("", said)]
     indent = 18 + max((text_width(word, _TEXT, bold=True) for word, _ in lines), default=0)
     for word, text in lines:
         page.text((MARGIN, y), word, _TEXT, indent, bold=True, fill=AMBER)
@@ -161,14 +167,15 @@ def _warnings(page: Page, y: int, content: Content) -> int:
 
 def _images(page: Page, y: int, content: Content, strip: Strip) -> int:
     """Show the thumbnails, at most four a row and the rows even, each with what it is and what it shows."""
-    count = len(content.readings)
+    shown = _pictured(content.readings)
+    count = len(shown)
     per_row = -(-count // -(-count // MOST_IN_ROW))
     gap = 16
     cell = (strip.width - gap * (per_row - 1)) // per_row
     tallest = SINGLE[1] if count == 1 else min(cell, TALLEST)
     for start in range(0, count, per_row):
         row_end = y
-        for place, index in enumerate(range(start, min(start + per_row, count))):
+        for place, index in enumerate(shown[start : start + per_row]):
             x = strip.left + place * (cell + gap)
             _thumbnail(page, (x, y, x + cell, y + tallest), content.readings[index])
             below = page.text((x, y + tallest + 4), content.names[index], 20, cell, bold=True)
@@ -178,9 +185,19 @@ def _images(page: Page, y: int, content: Content, strip: Strip) -> int:
             said = wording.shown_text(content.readings[index], content.tr) if kept else lost
             row_end = max(row_end, page.text((x, below), said, _SMALL, cell, fill=DIM))
         y = row_end + 8
-    if any(reading.heatmaps for reading in content.readings):
+    more = len(content.readings) - count
+    if more:
+        said = content.tr.plural("and {count} more image", "and {count} more images", more)
+        y = page.text((strip.left, y), said, 20, strip.width, bold=True, fill=AMBER) + 8
+    if any(wording.shown_finding(reading) for reading in content.readings):
         y = _legend(page, y, content.tr, strip)
     return y + 10
+
+
+def _pictured(readings: Sequence[ImageReading]) -> list[int]:
+    """Places of the images that are shown: those with something present before the others, in their order."""
+    places = sorted(range(len(readings)), key=lambda place: not wording.present_labels([readings[place]]))
+    return sorted(places[:MOST_IMAGES])
 
 
 def _thumbnail(page: Page, corners: tuple[int, int, int, int], reading: ImageReading) -> None:

@@ -197,7 +197,9 @@ def _bar(page: Page, at: tuple[int, int], finding: Finding, place: str, grid: _G
     x, middle = at
     room = grid.cell - 20
     say = partial(wording.presence_text, tr=grid.tr, short=room < _ROOMY)
-    said = f"{grid.tr.number(finding.score)}  {say(finding.presence)}" + (f" · {place}" if place else "")
+    said = f"{wording.score_number(finding, grid.tr)}  {say(finding.presence)}" + (
+        f" · {place}" if place else ""
+    )
     longest = max(text_width(f"0.00  {say(each)}", _SMALL, bold=True) for each in Presence)
     bar = room - longest - 10 - (150 if place else 0)
     fill, ink = {

@@ -42,9 +42,9 @@ class Translator:
         """Translate a text about `count` things, with ``{count}`` in it."""
         return self.catalogue.ngettext(one, many, count).format(count=count)
 
-    def number(self, value: float) -> str:
-        """Write a score or threshold: two digits after the language's decimal mark."""
-        return f"{value:.2f}".replace(".", self.catalogue.pgettext("decimal mark", "."))
+    def number(self, value: float, digits: int = 2) -> str:
+        """Write a number from 0 to 1 with so many digits after the language's decimal mark."""
+        return f"{value:.{digits}f}".replace(".", self.catalogue.pgettext("decimal mark", "."))
 
 
 ENGLISH: Final = Translator(language="en", catalogue=NullTranslations())

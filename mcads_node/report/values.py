@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 from datetime import datetime
 from functools import partial
 from types import MappingProxyType
-from typing import Final
+from typing import Any, Final
 
 from pydicom import config
 from pydicom.uid import UID
@@ -22,8 +22,13 @@ _ENUMERATED: Final[Mapping[str, Mapping[str, str]]] = MappingProxyType(
         "SmokingStatus": {"YES": "YES", "NO": "NO", "UNKNOWN": "UNKNOWN"},
         "PatientSexNeutered": {"ALTERED": "ALTERED", "UNALTERED": "UNALTERED"},
         "TypeOfPatientID": {"TEXT": "TEXT", "RFID": "RFID", "BARCODE": "BARCODE"},
+        "UniversalEntityIDType": {
+            term: term for term in ("DNS", "EUI64", "ISO", "URI", "UUID", "X400", "X500")
+        },
     }
 )
+#: the same, of numbers
+_ENUMERATED_NUMBERS: Final[Mapping[str, range]] = MappingProxyType({"PregnancyStatus": range(1, 5)})
 
 
 def enumerated(keyword: str, text: str | None) -> str | None:
@@ -33,6 +38,12 @@ def enumerated(keyword: str, text: str | None) -> str | None:
     if keyword not in _ENUMERATED or text is None:
         return text
     return _ENUMERATED[keyword].get(text.strip().upper())
+
+
+def enumerated_number(keyword: str, value: Any) -> Any:
+    """Leave out a number that is none of those enumerated."""
+    known = _ENUMERATED_NUMBERS.get(keyword)
+    return value if known is None or value in known else None
 
 
 def _mend_line(text: str, length: int) -> str | None:

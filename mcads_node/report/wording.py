@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import math
+from collections import Counter
 from collections.abc import Sequence
 from typing import Final
 
 from pydicom.dataset import Dataset
 
 from mcads_node.finding import Algorithm, Finding, Heatmap, Presence
-from mcads_node.instance import ModelGeometry, View
+from mcads_node.instance import ModelGeometry, Verdict, View
+from mcads_node.report.sentences import sentence
 from mcads_node.report.translation import ENGLISH, N_, Translator, languages, translator
 from mcads_node.result import ImageReading, ReportContext
 
@@ -61,9 +64,40 @@ def presence_text(presence: Presence, tr: Translator = ENGLISH, *, short: bool =
     return tr((_PRESENCES_SHORT if short else _PRESENCES)[presence])
 
 
+def verdict_text(verdict: Verdict, tr: Translator = ENGLISH) -> str:
+    """Say how bad it is what a check found."""
+    return tr("Undetermined") if verdict is Verdict.UNDETERMINED else tr("Warning")
+
+
+def threshold_number(finding: Finding, tr: Translator = ENGLISH) -> str:
+    """Write a threshold as it is, with up to four digits."""
+    exact = f"{finding.threshold:.4f}".rstrip("0")
+    return tr.number(finding.threshold, max(2, len(exact) - len("0.")))
+
+
+def score_number(finding: Finding, tr: Translator = ENGLISH) -> str:
+    """Write a score with two digits, rounded so that it lies on its own side of the threshold as written."""
+    threshold = float(threshold_number(finding))
+    shown = round(finding.score, 2)
+    if finding.score < finding.threshold and shown >= threshold:
+        shown = math.floor(finding.score * 100) / 100
+    elif finding.score >= finding.threshold and shown < threshold:
+        shown = math.ceil(finding.score * 100) / 100
+    return tr.number(shown)
+
+
+def unread_texts(context: ReportContext, tr: Translator = ENGLISH) -> list[str]:
+    """Say why images were not read: each reason once, with the number of images where it is more than one."""
+    counts = Counter(sentence(reason, tr) for reason in context.unread)
+    return [
+        said if count == 1 else f"{said} ({tr.plural('{count} image', '{count} images', count)})"
+        for said, count in counts.items()
+    ]
+
+
 def score_text(finding: Finding, algorithm: Algorithm, tr: Translator = ENGLISH) -> str:
     """Score, threshold, and whether it is calibrated; an uncalibrated score is never called a probability."""
-    score, threshold = tr.number(finding.score), tr.number(finding.threshold)
+    score, threshold = score_number(finding, tr), threshold_number(finding, tr)
     if algorithm.calibrated:
         return tr("score {score} (threshold {threshold}), calibrated", score=score, threshold=threshold)
     return tr("score {score} (threshold {threshold}), uncalibrated", score=score, threshold=threshold)
@@ -167,11 +201,8 @@ def image_names(readings: Sequence[ImageReading], tr: Translator = ENGLISH) -> l
 
 
 def shown_finding(reading: ImageReading) -> Finding | None:
-    """Which finding the thumbnail's heatmap is of: the strongest present one, or the one asked for."""
-    if not reading.heatmaps:
-        return None
-    present = [finding for finding in reading.findings if finding.presence is Presence.PRESENT]
-    return max(present or reading.findings, key=lambda finding: finding.score)
+    """Which finding the heatmap in the thumbnail is of; None where there is no heatmap in it."""
+    return next((finding for finding in reading.findings if finding.label == reading.shown), None)
 
 
 def shown_text(reading: ImageReading, tr: Translator = ENGLISH) -> str:

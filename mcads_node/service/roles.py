@@ -2,7 +2,7 @@
 
 What they share is the database and the data folder. Each role of a folder runs once on a machine: two would
 take each other's work for that of one that died. On SQLite it runs once altogether, since SQLite cannot be
-shared by machines; on PostgreSQL once on each machine (docs/decisions/0009).
+shared by machines; on PostgreSQL once on each machine (docs/decisions/0012).
 """
 
 from __future__ import annotations

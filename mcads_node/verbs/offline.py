@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import uuid
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -130,7 +131,10 @@ def analyse_files(
         Called after each file.
     """
     now = datetime.now(UTC)
-    run = _Run(out, compute, rules, ReportContext(series_started=now, created=now))
+    # drawn anew each time: what is written here has other times than a node's, and so needs other UIDs
+    installation = str(uuid.uuid4())
+    context = ReportContext(installation=installation, series_started=now, created=now)
+    run = _Run(out, compute, rules, context)
     outcomes = []
     for file in files:
         outcomes.append(run.analyse(file))

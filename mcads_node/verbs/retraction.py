@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -19,8 +20,10 @@ from mcads_node.verbs.overview import state_of, which
 from mcads_node.verbs.person import administrator
 from mcads_node.workitems import Retractable, Retraction, StoredResult
 
-#: how often a note is made anew where more was sent in the meantime
-_ATTEMPTS = 5
+#: how often a note is made anew where more was sent in the meantime, or a report is being written:
+#: some seconds
+_ATTEMPTS = 10
+_PAUSE_SECONDS = 0.5
 
 
 def retract_study(config: Path, study: str, reason: str, *, for_safety: bool) -> Retraction:
@@ -50,6 +53,7 @@ def retract_study(config: Path, study: str, reason: str, *, for_safety: bool) ->
             done = _retract(state, study, reason, for_safety=for_safety)
             if done is not None:
                 return done
+            time.sleep(_PAUSE_SECONDS)
     finally:
         state.close()
     raise TransientError(f"study {study} is being reported just now: retract it when that is done")
@@ -57,12 +61,17 @@ def retract_study(config: Path, study: str, reason: str, *, for_safety: bool) ->
 
 def _retract(state: State, study: str, reason: str, *, for_safety: bool) -> Retraction | None:
     what = state.workitems.retractable(which(study))
-    note = _note(what, reason, for_safety=for_safety)
+    context = ReportContext(
+        installation=state.workitems.installation(),
+        series_started=what.first_received_at,
+        created=datetime.now(UTC),
+    )
+    note = _note(what, reason, context, for_safety=for_safety)
     stored = StoredResult.of(note, state.results.write(note.data))
     return state.workitems.retract(what, stored, reason, who=administrator())
 
 
-def _note(what: Retractable, reason: str, *, for_safety: bool) -> ResultObject:
+def _note(what: Retractable, reason: str, context: ReportContext, *, for_safety: bool) -> ResultObject:
     return rejection_note(
         read_dataset(what.header),
         [
@@ -74,7 +83,7 @@ def _note(what: Retractable, reason: str, *, for_safety: bool) -> ResultObject:
             for each in what.objects
         ],
         reason,
-        ReportContext(series_started=what.first_received_at, created=datetime.now(UTC)),
+        context,
         serial=what.notes + 1,
         title=REJECTED_FOR_SAFETY if for_safety else REJECTED_FOR_QUALITY,
     )

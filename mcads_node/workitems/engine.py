@@ -63,9 +63,7 @@ class Database:
     def __init__(self, url_or_path: str | Path, busy_seconds: float) -> None:
         self.url = _url_of(url_or_path)
         #: as an administrator may see it, without a password
-        self.name = (
-            self.url.database if self.is_sqlite and self.url.database else self.url.render_as_string()
-        )
+        self.name = self.url.database if self.is_sqlite and self.url.database else self.url.render_as_string()
         self._busy_seconds = busy_seconds
         self._turn = threading.Lock() if self.is_sqlite else None
         self._engine = self._sqlite() if self.is_sqlite else self._server()

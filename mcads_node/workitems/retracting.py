@@ -92,10 +92,13 @@ def retractable(tx: Transaction, which: str | int) -> Retractable:
 def retract(
     tx: Transaction, what: Retractable, note: StoredResult, reason: str, who: str
 ) -> Retraction | None:
-    """Store the note and plan its deliveries; None, with nothing written, where `what` is no longer all."""
+    """Store the note and plan its deliveries; None, with nothing written, where `what` is no longer all.
+
+    Nor while a report is being written, which may refer to what is taken back here.
+    """
     study = what.study_number
     lock_study(tx, study)
-    if _sent(tx, study) != what.objects:
+    if _sent(tx, study) != what.objects or _being_reported(tx, study):
         return None
     workitem, revision = _last_report(tx, study)
     row = {
@@ -118,6 +121,15 @@ def retract(
         plan(tx, number, name)
     record(tx, Happening(who=who, what="retracted", subject=f"study {study}", study=study, why=reason))
     return Retraction(objects=len(what.objects), destinations=destinations, stopped=stopped)
+
+
+def _being_reported(tx: Transaction, study: int) -> bool:
+    writing = select(workitems.c.id).where(
+        workitems.c.study_id == study,
+        workitems.c.kind == Kind.REPORT,
+        workitems.c.state == WorkState.IN_PROGRESS,
+    )
+    return tx.connection.execute(writing.limit(1)).first() is not None
 
 
 def _standing(study: int) -> ColumnElement[bool]:

@@ -280,6 +280,8 @@ analyses = Table(
     # Part 10 file of the source's header, without pixels: what a report copies from
     Column("header", LargeBinary, nullable=False),
     Column("thumbnail", Text),
+    # label of the finding whose heatmap is drawn in the thumbnail
+    Column("shown", Text),
     Column("send_to", JSON, nullable=False),
     Column("quiet_seconds", Float, nullable=False),
     Column("analysed_at", UtcDateTime, nullable=False),
@@ -439,6 +441,16 @@ destination_holders = Table(
     Column("name", String(255), primary_key=True),
     Column("holder", String(255), nullable=False),
     Column("held_until", UtcDateTime, nullable=False),
+)
+
+#: one row: which installation of the node this is, for as long as its state lives
+installation = Table(
+    "installation",
+    metadata,
+    _key(),
+    Column("uuid", String(36), nullable=False),
+    CheckConstraint("id = 1", name="only"),
+    CheckConstraint("length(uuid) = 36", name="uuid"),
 )
 
 #: append-only: triggers forbid UPDATE and DELETE. No foreign keys: it outlives what it speaks of

@@ -16,6 +16,8 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
+from sqlalchemy import select
+
 from mcads_node.instance import ReceivedInstance
 from mcads_node.migrations import bring_up_to_date
 from mcads_node.result import Rendition
@@ -40,6 +42,7 @@ from mcads_node.workitems.records import (
     WorkState,
 )
 from mcads_node.workitems.retracting import Retractable, Retraction
+from mcads_node.workitems.schema import installation
 from mcads_node.workitems.turned_away import Gatekeeping
 from mcads_node.workitems.watching import Watching
 
@@ -98,6 +101,11 @@ class Workitems(Gatekeeping, Delivering, Keeping, Watching, Chronicle):
     def close(self) -> None:
         """Close the database; the last to close folds the write-ahead log in."""
         self._database.close()
+
+    def installation(self) -> str:
+        """Say which installation of the node this is: the same for as long as its state lives."""
+        with self._read() as tx:
+            return str(tx.connection.execute(select(installation.c.uuid)).scalar_one())
 
     # receive
 

@@ -58,7 +58,10 @@ def damage(data_dir: Path) -> list[str]:
     """What SQLite finds wrong with the database."""
     with reading(data_dir) as connection:
         found = [row[0] for row in connection.execute("PRAGMA integrity_check")]
-        foreign = [f"a foreign key of {row[0]} leads nowhere" for row in connection.execute("PRAGMA foreign_key_check")]
+        foreign = [
+            f"a foreign key of {row[0]} leads nowhere"
+            for row in connection.execute("PRAGMA foreign_key_check")
+        ]
         return [each for each in found if each != "ok"] + foreign
 
 
@@ -89,7 +92,9 @@ def account(data_dir: Path, acknowledged: Mapping[str, str], destination: Destin
     lost = {uid: trouble for uid, trouble in verdicts.items() if trouble is not None}
     states = [instances[uid]["state"] for uid in acknowledged if uid in instances]
     duplicates = [f"two contents under {uid}" for uid in destination.two_contents()]
-    duplicates += [f"{count} reports of {study}" for study, count in destination.reports().items() if count > 1]
+    duplicates += [
+        f"{count} reports of {study}" for study, count in destination.reports().items() if count > 1
+    ]
     duplicates += [f"{row['revisions']} revisions of {row['study']}" for row in revised]
     files = {f"{file.parent.name}/{file.name}" for file in (data_dir / "spool").glob("*/*")}
     return Account(

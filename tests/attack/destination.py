@@ -74,7 +74,7 @@ class Destination:
         self.held: dict[str, Held] = {}
         #: how often it was in which mood
         self.moods: Counter[str] = Counter()
-        self._random = random.Random(seed)  # noqa: S311
+        self._random = random.Random(seed)
         self._lock = threading.Lock()
         entity = ApplicationEntity(ae_title=AE_TITLE)
         entity.maximum_associations = 20

@@ -10,9 +10,13 @@ import sqlite3
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
+import math
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
+
+from mcads_node.verbs.overview import store_at
 
 from tests.acceptance.node import ServedNode, served
 from tests.attack.accounting import Account, account, damage, open_work
@@ -23,15 +27,6 @@ from tests.peers import free_port
 #: told what is being done, how much of it is done, and how much there is
 Tell = Callable[[str, int, int], None]
 
-RULES = [
-    {
-        "name": "all",
-        "when": {},
-        "analyse": {"explain_top_finding": True},
-        "complete_when": {"quiet_seconds": 0},
-        "send_to": ["pacs"],
-    }
-]
 #: what dies in a round, and how often among ten
 _BLOWS = {"node": 5, "worker": 3, "node, while it starts": 1, "node, while the database is locked": 1}
 #: the modality sends nothing new while so much is still to be done
@@ -65,7 +60,7 @@ def attacked(folder: Path, destination: Destination, workers: int = 1) -> Iterat
     with served(
         folder,
         {"ae_title": AE_TITLE, "port": destination.port},
-        RULES,
+        _rules(),
         sections={
             "network": {"dimse_seconds": 3, "acse_seconds": 5, "idle_seconds": 5},
             "monitoring": {"port": None},
@@ -78,10 +73,37 @@ def attacked(folder: Path, destination: Destination, workers: int = 1) -> Iterat
         yield node
 
 
-def kill_rounds(folder: Path, rounds: int, seed: int, tell: Tell) -> Killed:
-    """Kill a node `rounds` times, let it settle, and strike the balance."""
-    chance = random.Random(seed)  # noqa: S311
+def _rules() -> list[dict[str, Any]]:
+    """One rule: report, summary page and one heatmap of each image."""
+    labels = store_at(Path()).manifest("untrained-densenet121").labels
+    return [
+        {
+            "name": "all",
+            "when": {},
+            "analyse": {"explain_top_finding": True, "thresholds": dict.fromkeys(labels, 1.0)},
+            "complete_when": {"quiet_seconds": 0},
+            "send_to": ["pacs"],
+        }
+    ]
+
+
+def kill_rounds(folder: Path, rounds: int, seed: int, tell: Tell, most_seconds: float = math.inf) -> Killed:
+    """Kill a node `rounds` times, let it settle, and strike the balance.
+
+    Parameters
+    ----------
+    folder
+        An empty one.
+    rounds, most_seconds
+        How often; no further round begins after so many seconds, for machines where a start takes long.
+    seed
+        Of everything that is left to chance here.
+    tell
+        Told how far it is.
+    """
+    chance = random.Random(seed)
     blows: Counter[str] = Counter()
+    deadline = time.monotonic() + most_seconds
     data = folder / "data"
     destination = Destination(free_port(), seed, hostile=True)
     with destination, attacked(folder, destination) as node:
@@ -89,6 +111,8 @@ def kill_rounds(folder: Path, rounds: int, seed: int, tell: Tell) -> Killed:
         modality.start()
         for number in range(rounds):
             tell("kill rounds", number, rounds)
+            if time.monotonic() > deadline:
+                break
             (blow,) = chance.choices(list(_BLOWS), list(_BLOWS.values()))
             blows[blow] += 1
             _strike(node, blow, chance)
@@ -101,7 +125,7 @@ def kill_rounds(folder: Path, rounds: int, seed: int, tell: Tell) -> Killed:
         alive = settled and node.process is not None and node.process.poll() is None
         alive = node.stop() == 0 and alive
         return Killed(
-            rounds=rounds,
+            rounds=blows.total(),
             account=account(data, modality.acknowledged, destination),
             blows=blows,
             moods=destination.moods,

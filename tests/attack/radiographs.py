@@ -103,7 +103,7 @@ class Modality(threading.Thread):
             if association is None:
                 self._stopping.wait(0.2)
                 return image
-            for _ in range(random.randint(1, 8)):  # noqa: S311
+            for _ in range(random.randint(1, 8)):
                 if not self._store(association, image):
                     return image
                 if self._may_go_on():

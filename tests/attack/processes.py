@@ -1,0 +1,42 @@
+"""What a process holds, as the kernel tells it."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+
+@dataclass(frozen=True, kw_only=True)
+class Footprint:
+    """What a process holds at one moment."""
+
+    threads: int
+    descriptors: int
+    #: resident memory
+    mebibytes: float
+
+
+def footprint(pid: int) -> Footprint:
+    """Look at a process."""
+    status = dict(
+        line.split(":", 1) for line in Path(f"/proc/{pid}/status").read_text().splitlines() if ":" in line
+    )
+    return Footprint(
+        threads=int(status["Threads"]),
+        descriptors=len(list(Path(f"/proc/{pid}/fd").iterdir())),
+        mebibytes=int(status["VmRSS"].split()[0]) / 1024,
+    )
+
+
+def resting_footprint(pid: int, seconds: float) -> Footprint:
+    """Look at a process for some time, while its peers are gone; gives the least of each."""
+    found, deadline = [footprint(pid)], time.monotonic() + seconds
+    while time.monotonic() < deadline:
+        time.sleep(0.25)
+        found.append(footprint(pid))
+    return Footprint(
+        threads=min(each.threads for each in found),
+        descriptors=min(each.descriptors for each in found),
+        mebibytes=min(each.mebibytes for each in found),
+    )
