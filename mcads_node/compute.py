@@ -106,8 +106,11 @@ class Compute:
             self._tasks.put(None)
         for slot in started:
             slot.join(max(0.0, deadline - time.monotonic()))
+        # each thread ends with its worker, and closes what it had to it: two threads must not close one pipe
         for slot in started:
-            slot.end()
+            slot.kill()
+        for slot in started:
+            slot.join(_EXIT_SECONDS)
 
 
 class _Slot(threading.Thread):
@@ -128,16 +131,16 @@ class _Slot(threading.Thread):
         while (task := self._tasks.get()) is not None:
             if task.future.set_running_or_notify_cancel():
                 self._perform(task)
-        self.end()
+        self._drop()
 
     def is_ready(self) -> bool:
         worker = self._worker
         return self.ready.done() and worker is not None and worker.is_alive()
 
-    def end(self) -> None:
+    def kill(self) -> None:
         worker = self._worker
         if worker is not None:
-            worker.end()
+            worker.kill()
 
     def _perform(self, task: _Task) -> None:
         try:
@@ -191,7 +194,12 @@ class _Worker:
     def is_alive(self) -> bool:
         return self._process.is_alive()
 
+    def kill(self) -> None:
+        """End the process; for any thread."""
+        self._process.kill()
+
     def end(self) -> None:
+        """End the process and let go of it; for the thread that speaks with it."""
         self._process.kill()
         self._process.join(_EXIT_SECONDS)
         self._pipe.close()

@@ -53,6 +53,10 @@ def configure_logs(*, verbose: bool = False, as_json: bool | None = None) -> Non
     # a peer that cannot be reached is told of by whoever wanted it, once and in one line
     for name in ("pynetdicom.transport", "pynetdicom.acse"):
         logging.getLogger(name).setLevel(logging.CRITICAL)
+    # what a peer sends that is none is told once, by `association.malformed`; these tell of every six bytes
+    # of it, with a traceback, and quote it
+    for name in ("pynetdicom.dul", "pynetdicom.fsm", "pynetdicom.utils"):
+        logging.getLogger(name).setLevel(logging.CRITICAL)
     # pydicom quotes values of the data set in its warnings: they may be PHI
     logging.getLogger("pydicom").setLevel(logging.CRITICAL)
     warnings.filterwarnings("ignore", module=r"pydicom")

@@ -402,6 +402,19 @@ def test_a_command_that_is_none_is_answered_by_an_abort_at_once(tmp_path: Path, 
         assert echoscu(place.port).returncode == 0
 
 
+def test_noise_is_answered_by_one_abort_and_told_once(tmp_path: Path) -> None:
+    with receiving(tmp_path) as place:
+        peer = RawPeer.connect(place.port)
+        peer.connection.sendall(b"\x00" * 6)
+        assert peer.read_pdu()[0] == 0x07
+        with contextlib.suppress(OSError):
+            peer.connection.sendall(b"\x00" * 60_000)
+            assert peer.read_pdu()[0] == 0x00
+        peer.close()
+        assert [each["error"] for each in place.told("association.malformed")] == ["InvalidPDU"]
+        assert echoscu(place.port).returncode == 0
+
+
 def test_a_request_with_an_impossible_context_is_cut_off_at_once(tmp_path: Path) -> None:
     request = associate_rq(b"MODALITY", b"MCADS", DX)
     context = request.index(b"\x20\x00", 74)

@@ -23,7 +23,7 @@ from sqlalchemy.exc import TimeoutError as PoolTimeout
 
 from mcads_node.errors import ConfigError, NodeError, PermanentError, StorageFull, TransientError
 from mcads_node.workitems import Kind, Workitems, open_store
-from mcads_node.workitems.engine import Database, as_node_error
+from mcads_node.workitems.engine import Database, Undone, as_node_error
 from mcads_node.workitems.schema import metadata
 from tests.workitems_samples import (
     LEASE,
@@ -310,8 +310,8 @@ class PostgresError(Exception):
     [
         ("53100", StorageFull),
         ("53300", TransientError),
-        ("40001", TransientError),
-        ("40P01", TransientError),
+        ("40001", Undone),
+        ("40P01", Undone),
         ("55P03", TransientError),
         ("57P01", TransientError),
         ("08006", TransientError),
@@ -367,7 +367,7 @@ def steps_of_a_claim(path: Path, waiting: int) -> int:
         )
         connection.executemany(
             "INSERT INTO instances VALUES (?, 1, '1.2', ?, '1.2', 'A', 'A', 'A',"
-            " '2024-01-01 00:00:00.000000', ?, 1, ?, 'RECEIVED', NULL, NULL)",
+            " '2024-01-01 00:00:00.000000', ?, 1, ?, 'RECEIVED', NULL, NULL, NULL)",
             [(n, f"1.2.{n}", str(n), f"{n:064x}") for n in range(1, waiting + 1)],
         )
         connection.execute(

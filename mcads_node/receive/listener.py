@@ -131,38 +131,57 @@ class Connection(RequestHandler):
             return read(nr_bytes)
 
         transport.recv = recv  # type: ignore[method-assign]
-        _survive_malformed(association, transport)
+        _Vigilance(association, transport)
         return association
 
 
-def _survive_malformed(association: Association, transport: AssociationSocket) -> None:
-    """End an association whose peer sends what is none; pynetdicom's reading thread would die of it."""
-    receive, act = association.dimse.receive_primitive, association.dul.state_machine.do_action
+class _Vigilance:
+    """Ends an association whose peer sends what is none; pynetdicom's reading thread would die of it."""
 
-    def tell(error: Exception) -> None:
-        # not its text, which may quote the message
-        address, kind = association.requestor.address, type(error).__name__
-        log.warning("association.malformed", address=address, error=kind)
+    def __init__(self, association: Association, transport: AssociationSocket) -> None:
+        self._association = association
+        self._transport = transport
+        self._machine = association.dul.state_machine
+        self._told = False
+        self._receive, self._act = association.dimse.receive_primitive, self._machine.do_action
+        association.dimse.receive_primitive = self._receive_primitive  # type: ignore[method-assign]
+        self._machine.do_action = self._do_action  # type: ignore[method-assign]
 
-    def receive_primitive(primitive: P_DATA) -> None:
+    def _receive_primitive(self, primitive: P_DATA) -> None:
         try:
-            receive(primitive)
+            self._receive(primitive)
         except _MALFORMED as error:
-            tell(error)
+            # not its text, which may quote the message
+            self._tell(type(error).__name__)
             # Evt19 of PS3.8 table 9-10, an invalid PDU: answered by an abort
-            association.dul.event_queue.put("Evt19")
+            self._association.dul.event_queue.put("Evt19")
 
-    def do_action(event: str) -> None:
+    def _do_action(self, event: str) -> None:
+        if event == "Evt19":
+            self._tell("InvalidPDU")
+            if self._machine.current_state == "Sta13":
+                # it was sent an abort, and goes on: every six bytes of noise would be sent another
+                self._cut_off()
+                return
         try:
-            act(event)
+            self._act(event)
         except (*_MALFORMED, InvalidEventError) as error:
-            tell(error)
             # its state is not known any more: without an answer
-            association.dul.kill_dul()
-            transport.close()
+            self._tell(type(error).__name__)
+            self._cut_off()
 
-    association.dimse.receive_primitive = receive_primitive  # type: ignore[method-assign]
-    association.dul.state_machine.do_action = do_action  # type: ignore[method-assign]
+    def _tell(self, kind: str) -> None:
+        if not self._told:
+            log.warning("association.malformed", address=self._association.requestor.address, error=kind)
+        self._told = True
+
+    def _cut_off(self) -> None:
+        self._association.dul.kill_dul()
+        connection = self._transport.socket
+        self._transport.close()
+        # where the peer was quicker, shutdown raises in there and close is passed over
+        if connection is not None:
+            connection.close()
 
 
 def is_open(association: Association) -> bool:

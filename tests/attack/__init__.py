@@ -1,1 +1,1 @@
-"""Attacks on a real node: what `scripts/attack` runs in their long form, and the tests beside them shortly."""
+"""Attacks on a real node: `scripts/attack` runs them in their long form, the tests beside them shortly."""

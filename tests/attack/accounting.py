@@ -82,7 +82,8 @@ def account(data_dir: Path, acknowledged: Mapping[str, str], destination: Destin
         due = _due(connection)
         revised = connection.execute(
             "SELECT s.study_instance_uid AS study, count(DISTINCT r.revision) AS revisions FROM results r"
-            " JOIN studies s ON s.id = r.study_id WHERE r.revision IS NOT NULL GROUP BY 1 HAVING revisions > 1"
+            " JOIN studies s ON s.id = r.study_id WHERE r.revision IS NOT NULL"
+            " GROUP BY 1 HAVING revisions > 1"
         ).fetchall()
         named = {row[0] for row in connection.execute("SELECT path FROM instances")}
     verdicts = {
@@ -141,9 +142,11 @@ def _trouble(
         return None if instance["reason"] else f"{instance['state']} without a reason"
     if instance["state"] != "ANALYSED":
         return f"still {instance['state']}"
-    if instance["trouble"]:
-        # its report was quarantined, with this reason
-        return None
+    # where its report was quarantined, the study tells the reason
+    return None if instance["trouble"] else _undelivered(deliveries, destination)
+
+
+def _undelivered(deliveries: list[sqlite3.Row], destination: Destination) -> str | None:
     if "sr" not in {row["kind"] for row in deliveries}:
         return "analysed, but no report was due anywhere"
     for row in deliveries:

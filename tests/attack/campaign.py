@@ -13,9 +13,9 @@ from tests.attack.killing import Killed, Tell, kill_rounds
 from tests.attack.outage import Outage, outage
 from tests.attack.soaking import Soaked, soak
 
-#: percent by which the memory of a process may grow over the last nine tenths of a long soak, and its least length
+#: percent by which the memory of a process may change over the last nine tenths of a soak of this length
 MOST_GROWTH, LONG_SOAK = 5.0, 300
-#: threads, file descriptors and MiB by which the node may be larger after the fuzzing than after a tenth of it
+#: what the node may hold more after the fuzzing than after a tenth of it
 _MOST_THREADS, _MOST_DESCRIPTORS, _MOST_MEBIBYTES = 2, 4, 24.0
 
 

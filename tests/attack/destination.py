@@ -1,4 +1,4 @@
-"""A destination that stores, drops, stalls, refuses, aborts and rejects at random, and remembers everything."""
+"""A destination that stores, drops, stalls, refuses, aborts and rejects at random, and remembers it all."""
 
 from __future__ import annotations
 

@@ -1,8 +1,9 @@
-"""Kill rounds: images flow in, a hostile destination takes the results, and processes die at random moments."""
+"""Kill rounds: images flow in, a hostile destination takes the results, processes die at random moments."""
 
 from __future__ import annotations
 
 import contextlib
+import math
 import os
 import random
 import signal
@@ -10,14 +11,12 @@ import sqlite3
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
-import math
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from mcads_node.verbs.overview import store_at
-
 from tests.acceptance.node import ServedNode, served
 from tests.attack.accounting import Account, account, damage, open_work
 from tests.attack.destination import AE_TITLE, Destination

@@ -12,6 +12,7 @@ import uuid
 from collections.abc import Callable, Sequence
 
 Pdus = list[bytes]
+Mutator = Callable[[random.Random, Pdus], Pdus]
 #: PS3.8 table 9-11 and after: P-DATA-TF
 _P_DATA = 0x04
 
@@ -140,7 +141,7 @@ def only_noise(chance: random.Random, _pdus: Pdus) -> Pdus:
     return [chance.choice(lines) + chance.randbytes(chance.choice((0, 3, 300, 20000)))]
 
 
-MUTATORS: tuple[Callable[[random.Random, Pdus], Pdus], ...] = (
+MUTATORS: tuple[Mutator, ...] = (
     flip_bits,
     flip_early_bits,
     flip_data_bits,

@@ -49,7 +49,7 @@ class Soaked:
 
 
 def soak(folder: Path, count: int, tell: Tell, workers: int = 1, most_seconds: float = math.inf) -> Soaked:
-    """Send `count` radiographs, or as many as there is time for, and compare the memory at a tenth and at the end."""
+    """Send `count` radiographs, or as many as there is time for, and see how the memory changes."""
     destination, data = Destination(free_port()), folder / "data"
     with destination, attacked(folder, destination, workers) as node:
         modality = Modality(
