@@ -13,6 +13,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, time, timedelta
 from time import monotonic
+from time import time as wall_clock
 
 import structlog
 from apscheduler.events import EVENT_JOB_ERROR, JobExecutionEvent
@@ -24,6 +25,10 @@ from mcads_node import metrics
 from mcads_node.errors import NodeError
 
 log = structlog.stdlib.get_logger(__name__)
+
+#: how often the clock is looked at, and from when on it was set and not merely corrected
+_CLOCK_SECONDS = 1.0
+_STEP_SECONDS = 2.0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -56,10 +61,20 @@ class Tender:
         Their names are unique.
     stopping
         Set when the node stops, before running jobs are waited for: a long one looks at it and ends early.
+    wall
+        The machine's clock, in seconds: it may be set back.
     """
 
-    def __init__(self, jobs: Sequence[Job], stopping: threading.Event | None = None) -> None:
+    def __init__(
+        self,
+        jobs: Sequence[Job],
+        stopping: threading.Event | None = None,
+        wall: Callable[[], float] = wall_clock,
+    ) -> None:
         self._stopping = stopping if stopping is not None else threading.Event()
+        self._jobs = tuple(jobs)
+        self._wall = wall
+        self._watch = threading.Thread(target=self._watch_clock, name="tend-clock", daemon=True)
         # a job that could not run in time is run late, once, and without a word
         defaults = {"misfire_grace_time": None, "coalesce": True, "max_instances": 1}
         self._scheduler = BackgroundScheduler(timezone=UTC, job_defaults=defaults)
@@ -73,11 +88,23 @@ class Tender:
     def start(self) -> None:
         """Start the clock."""
         self._scheduler.start()
+        self._watch.start()
 
     def stop(self) -> None:
         """Let a running job finish, start none."""
         self._stopping.set()
         self._scheduler.shutdown(wait=True)
+        self._watch.join()
+
+    def _watch_clock(self) -> None:
+        """Reckon anew when the clock was set back: APScheduler would wait until it is as late as it was."""
+        ahead = self._wall() - monotonic()
+        while not self._stopping.wait(_CLOCK_SECONDS):
+            before, ahead = ahead, self._wall() - monotonic()
+            if ahead < before - _STEP_SECONDS:
+                log.warning("clock.stepped_back", seconds=round(before - ahead))
+                for job in self._jobs:
+                    self._scheduler.reschedule_job(job.name, trigger=_trigger(job))
 
 
 def _trigger(job: Job) -> IntervalTrigger | CronTrigger:

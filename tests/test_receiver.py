@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import sqlite3
 import struct
+import threading
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -412,6 +413,21 @@ def test_noise_is_answered_by_one_abort_and_told_once(tmp_path: Path) -> None:
             assert peer.read_pdu()[0] == 0x00
         peer.close()
         assert [each["error"] for each in place.told("association.malformed")] == ["InvalidPDU"]
+        assert echoscu(place.port).returncode == 0
+
+
+def test_connections_that_end_without_a_request_leave_no_thread_waiting(tmp_path: Path) -> None:
+    with receiving(tmp_path) as place:
+        before = threading.active_count()
+        for said in (b"", b"\x00" * 6, b"GET / HTTP/1.1\r\n\r\n", associate_rq(b"MODALITY", b"\xff", DX)):
+            peer = RawPeer.connect(place.port)
+            peer.connection.sendall(said)
+            peer.close()
+        # long before the 30 s that a request may take
+        deadline = time.monotonic() + 5
+        while threading.active_count() > before and time.monotonic() < deadline:
+            time.sleep(0.05)
+        assert threading.active_count() <= before
         assert echoscu(place.port).returncode == 0
 
 

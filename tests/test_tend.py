@@ -5,7 +5,7 @@ import os
 import threading
 import time
 from collections.abc import Callable
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
@@ -125,3 +125,25 @@ def test_a_job_has_one_kind_of_time() -> None:
         Job(name="never", run=lambda: None)
     with pytest.raises(ValueError, match="more than 0 s"):
         Job(name="always", run=lambda: None, every=timedelta(0))
+
+
+def test_a_clock_that_is_set_back_does_not_stop_the_jobs() -> None:
+    ran = threading.Event()
+    stepped = threading.Event()
+    hour = 3600.0
+
+    def wall() -> float:
+        return time.time() - (hour if stepped.is_set() else 0)
+
+    tender = Tender([Job(name="often", run=ran.set, every=timedelta(seconds=1))], wall=wall)
+    tender.start()
+    try:
+        assert ran.wait(10)
+        # what a step back by an hour does to a scheduler that reckons with the machine's clock
+        tender._scheduler.modify_job("often", next_run_time=datetime.now(UTC) + timedelta(seconds=hour))
+        ran.clear()
+        assert not ran.wait(1.5)
+        stepped.set()
+        assert ran.wait(10)
+    finally:
+        tender.stop()

@@ -143,6 +143,8 @@ class _Vigilance:
         self._transport = transport
         self._machine = association.dul.state_machine
         self._told = False
+        #: the association's thread waits for a request
+        self._is_awaited = True
         self._receive, self._act = association.dimse.receive_primitive, self._machine.do_action
         association.dimse.receive_primitive = self._receive_primitive  # type: ignore[method-assign]
         self._machine.do_action = self._do_action  # type: ignore[method-assign]
@@ -169,6 +171,10 @@ class _Vigilance:
             # its state is not known any more: without an answer
             self._tell(type(error).__name__)
             self._cut_off()
+        if event == "Evt6":
+            self._is_awaited = False
+        elif self._machine.current_state == "Sta1":
+            self._give_up_waiting()
 
     def _tell(self, kind: str) -> None:
         if not self._told:
@@ -182,6 +188,14 @@ class _Vigilance:
         # where the peer was quicker, shutdown raises in there and close is passed over
         if connection is not None:
             connection.close()
+        self._give_up_waiting()
+
+    def _give_up_waiting(self) -> None:
+        """End the thread that waits for a request, where none will come any more."""
+        if self._is_awaited:
+            self._is_awaited = False
+            # what it finds in the queue when the time is up
+            self._association.dul.to_user_queue.put(None)
 
 
 def is_open(association: Association) -> bool:

@@ -12,6 +12,7 @@ import os
 import shutil
 import sqlite3
 import subprocess
+import uuid
 from collections.abc import Callable, Collection
 from contextlib import closing
 from dataclasses import dataclass
@@ -24,7 +25,7 @@ from mcads_node.workitems.engine import Database, Transaction
 from mcads_node.workitems.events import Happening, record
 from mcads_node.workitems.records import InstanceState
 from mcads_node.workitems.retention import kept_in_results, kept_in_spool
-from mcads_node.workitems.schema import destinations, instances, results
+from mcads_node.workitems.schema import destination_holders, destinations, installation, instances, results
 
 #: pages of a step of SQLite's backup (4 KiB each), and how long it rests after one
 _STEP_PAGES = 1024
@@ -84,9 +85,13 @@ def database_is_empty(url: str) -> bool:
 def record_restored(tx: Transaction, gone: Collection[str], who: str, why: str) -> None:
     """Note a restoration; of settled studies, files that were let go while the backup was made are gone.
 
-    What was known against destinations is forgotten: it is of another time, and maybe of another machine.
+    What was known against destinations, and who served them, is forgotten: it is of another time, and maybe
+    of another machine. And it is another installation: what the one before did since the backup is not known
+    here, and what is made again is made at another time, so it must not have the same UIDs.
     """
-    tx.connection.execute(delete(destinations))
+    for table in (destinations, destination_holders):
+        tx.connection.execute(delete(table))
+    tx.connection.execute(update(installation).values(uuid=str(uuid.uuid4())))
     for table in (instances, results):
         statement = update(table).where(table.c.path.in_(gone), table.c.file_deleted_at.is_(None))
         if table is instances:

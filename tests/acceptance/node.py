@@ -9,7 +9,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -94,9 +94,11 @@ class ServedNode:
     def workers(self) -> list[int]:
         """Process IDs of the workers: its children but for the resource tracker."""
         assert self.process is not None
-        children = Path(f"/proc/{self.process.pid}/task/{self.process.pid}/children").read_text().split()
-        threads = Path(f"/proc/{self.process.pid}/task").iterdir()
-        children += [pid for each in threads for pid in (each / "children").read_text().split()]
+        children: list[str] = []
+        for thread in Path(f"/proc/{self.process.pid}/task").iterdir():
+            # a thread may end meanwhile
+            with suppress(FileNotFoundError, ProcessLookupError):
+                children += (thread / "children").read_text().split()
         return sorted({int(pid) for pid in children if b"spawn_main" in _command_line(pid)})
 
     def verb(self, *arguments: str, code: int = 0) -> str:

@@ -32,7 +32,7 @@ class Plan:
     most_seconds: float = math.inf
 
 
-SHORT = Plan(rounds=9, outage_objects=200, fuzz_cases=500, radiographs=60, most_seconds=60)
+SHORT = Plan(rounds=9, outage_objects=200, fuzz_cases=500, radiographs=60, most_seconds=50)
 LONG = Plan(rounds=200, outage_objects=10_000, fuzz_cases=10_000, radiographs=2000)
 
 

@@ -132,8 +132,12 @@ class Destination:
             time.sleep(_STALL_SECONDS)
         elif mood == "drop" and association.dul.socket is not None:
             # it has the object, and nobody will learn of it
+            connection = association.dul.socket.socket
             with contextlib.suppress(OSError):
                 association.dul.socket.close()
+            # pynetdicom's passes over close where shutdown fails
+            if connection is not None:
+                connection.close()
 
     def two_contents(self) -> list[str]:
         """SOP Instance UIDs under which different objects came."""

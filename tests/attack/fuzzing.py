@@ -30,7 +30,7 @@ _BATCH = 100
 _AT_ONCE = 8
 #: after a batch, and after all: what is open then has to be closed by the node's own timeouts (5 s)
 _ECHO_SECONDS = 20.0
-_REST_SECONDS = 12.0
+_REST_SECONDS = 8.0
 
 
 @dataclass(frozen=True, kw_only=True)

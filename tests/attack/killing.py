@@ -102,12 +102,13 @@ def kill_rounds(folder: Path, rounds: int, seed: int, tell: Tell, most_seconds: 
     """
     chance = random.Random(seed)
     blows: Counter[str] = Counter()
-    deadline = time.monotonic() + most_seconds
     data = folder / "data"
     destination = Destination(free_port(), seed, hostile=True)
     with destination, attacked(folder, destination) as node:
         modality = Modality(node.port, radiographs(), lambda: _open_work(data) < _MOST_OPEN_WORK)
         modality.start()
+        # the node is up: a slow start takes nothing from the rounds
+        deadline = time.monotonic() + most_seconds
         for number in range(rounds):
             tell("kill rounds", number, rounds)
             if time.monotonic() > deadline:
