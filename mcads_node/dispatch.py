@@ -21,7 +21,7 @@ import structlog
 from mcads_node import metrics, pulse
 from mcads_node.compute import Compute, WorkerLost
 from mcads_node.config import Rule
-from mcads_node.errors import NodeError, PermanentError, TransientError
+from mcads_node.errors import FileUnreadable, NodeError, PermanentError, TransientError
 from mcads_node.instance import Declined
 from mcads_node.profile import DEFAULT, OF_IMAGES, Profile, wanted
 from mcads_node.result import ObjectKind, Rendition, ReportContext
@@ -43,7 +43,8 @@ log = structlog.stdlib.get_logger(__name__)
 
 #: a dispatcher that is silent for longer stands still; it may wait for the database for minutes
 _SILENCE_SECONDS = 900.0
-
+#: nothing is claimed for so long at most, after work that had to be given back
+_LONGEST_PAUSE_SECONDS = 30.0
 
 #: number of an item and Transaction UID: items that are claimed together share the latter, and one that is
 #: claimed again has another
@@ -101,6 +102,11 @@ class Dispatcher:
         #: finished futures, and None for a poke
         self._inbox: queue.SimpleQueue[tuple[Workitem, Future[Any]] | None] = queue.SimpleQueue()
         self._stopping = threading.Event()
+        #: while nothing can be done, and that was told
+        self._stalled = False
+        #: work was given back so often in a row; nothing is claimed until then (monotonic)
+        self._given_back = 0
+        self._resume_at = 0.0
         self._thread = threading.Thread(target=self._run, name="dispatch")
 
     def use_rules(self, rules: tuple[Rule, ...]) -> None:
@@ -139,14 +145,30 @@ class Dispatcher:
                 if time.monotonic() >= renew_at:
                     self._renew()
                     renew_at = time.monotonic() + renew_every
-                if not self._stopping.is_set():
+                if not self._stopping.is_set() and time.monotonic() >= self._resume_at:
                     self._claim()
                 self._take_in(self._settings.idle_seconds)
             except TransientError as error:
-                # the database is locked, full or away: leases guard what is held, so waiting is safe
-                log.error("dispatch.stalled", reason=str(error))
-                self._stopping.wait(self._settings.idle_seconds)
+                self._stall(error)
+            else:
+                self._go_on()
         pulse.rest()
+
+    def _stall(self, error: TransientError) -> None:
+        """Wait: the database is locked, full or away. Leases guard what is held, so that is safe."""
+        if not self._stalled:
+            log.error("dispatch.stalled", reason=str(error))
+        self._stalled = True
+        if self._stopping.is_set():
+            # the event would not wait any more
+            time.sleep(self._settings.idle_seconds)
+        else:
+            self._stopping.wait(self._settings.idle_seconds)
+
+    def _go_on(self) -> None:
+        if self._stalled:
+            log.info("dispatch.resumed")
+        self._stalled = False
 
     def _renew(self) -> None:
         kept = self._workitems.renew(list(self._held.values()), self._settings.lease)
@@ -228,13 +250,14 @@ class Dispatcher:
 
     def _reading(self, image: AnalysedImage) -> ReadingRecord:
         analysis = image.analysis
+        thumbnail = self._picture(analysis.thumbnail)
         return ReadingRecord(
             view=analysis.view,
             findings=analysis.findings,
             checks=analysis.checks,
             header=analysis.header,
-            thumbnail=self._results.read(analysis.thumbnail) if analysis.thumbnail else b"",
-            shown=analysis.shown,
+            thumbnail=thumbnail,
+            shown=analysis.shown if thumbnail else None,
             heatmaps=tuple(
                 HeatmapRecord(
                     referenced=(result.sop_class_uid, result.sop_instance_uid, result.series_instance_uid),
@@ -244,6 +267,16 @@ class Dispatcher:
                 if result.kind is ObjectKind.HEATMAP
             ),
         )
+
+    def _picture(self, thumbnail: str | None) -> bytes:
+        """Read a thumbnail; empty where it was let go, or is lost: the report is made without it."""
+        if thumbnail is None:
+            return b""
+        try:
+            return self._results.read(thumbnail)
+        except (FileUnreadable, PermanentError) as error:
+            log.warning("thumbnail.lost", reason=str(error))
+            return b""
 
     # --- what a worker gave back
 
@@ -279,16 +312,18 @@ class Dispatcher:
         except PermanentError as error:
             self._record_failure(item, error)
             return
+        self._given_back = 0
         if not completed:
             self._lost(item)
 
     def _record_failure(self, item: Workitem, failure: BaseException) -> None:
-        if isinstance(failure, TransientError) and not isinstance(failure, WorkerLost):
+        if isinstance(failure, TransientError) and not isinstance(failure, WorkerLost | FileUnreadable):
             # the disk or the database could not be asked: nothing was tried, so no attempt is counted
             self._workitems.release(item, str(failure))
             log.warning("work.given_back", workitem=item.number, reason=str(failure))
-            self._stopping.wait(self._settings.idle_seconds)
+            self._pause()
             return
+        self._given_back = 0
         # the text of an unforeseen error may quote a data set: only its type is told
         known = isinstance(failure, NodeError)
         reason = str(failure) if known else f"an unforeseen {type(failure).__name__}"
@@ -297,6 +332,14 @@ class Dispatcher:
             "work.failed", workitem=item.number, study=item.study_instance_uid, state=state, reason=reason
         )
         metrics.work_failed(item.kind.value, failure, quarantined=state is WorkState.CANCELED)
+
+    def _pause(self) -> None:
+        """Claim nothing for a while: what failed for one would fail for all. What runs goes on."""
+        if time.monotonic() < self._resume_at:
+            return  # several were claimed together
+        seconds = self._settings.idle_seconds * 2 ** min(self._given_back, 16)
+        self._resume_at = time.monotonic() + min(seconds, _LONGEST_PAUSE_SECONDS)
+        self._given_back += 1
 
     def _complete_analysis(self, item: Workitem, outcome: Analysis | Declined) -> bool:
         if isinstance(outcome, Declined):

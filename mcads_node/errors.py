@@ -6,7 +6,8 @@
     ├── ConfigError                exit 78  the configuration is wrong; nothing is started
     ├── TransientError             exit 75  may succeed later: retried with backoff
     │   ├── PeerUnreachable                 no association could be made, or it broke
-    │   └── StorageFull                     the spool or the database cannot take more
+    │   ├── StorageFull                     the spool or the database cannot take more
+    │   └── FileUnreadable                  one stored file cannot be read, though the device works
     └── PermanentError             exit 65  will fail again: not retried, the reason is kept
         ├── InstanceUnreadable              not DICOM, no pixels, or pixels that do not fit their header
         ├── ModelUnusable          exit 69  weights absent, not the pinned ones, or not allowed to serve
@@ -71,6 +72,10 @@ class PeerUnreachable(TransientError):
 
 class StorageFull(TransientError):
     """The disk or the database cannot take more."""
+
+
+class FileUnreadable(TransientError):
+    """One stored file cannot be read, though the device that has it takes others."""
 
 
 class PermanentError(NodeError):

@@ -55,7 +55,7 @@ CONTENT_TYPE = CONTENT_TYPE_PLAIN_0_0_4
 #: why an association (or a presentation context) was not accepted
 Rejection = Literal[
     "unknown_ae_title", "unknown_address", "called_ae_title", "limit", "requestor_limit", "congested",
-    "no_context", "tls", "other",
+    "no_context", "too_large", "tls", "other",
 ]  # fmt: skip
 WorkerEnd = Literal["timeout", "crash"]
 #: unreachable: the destination; refused: by the peer; given_up: too old or too often; retried: later

@@ -24,11 +24,14 @@ from collections.abc import Callable, Container, Iterable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import BinaryIO
 
-from mcads_node.errors import NodeError, PermanentError, StorageFull, TransientError
+from mcads_node.errors import FileUnreadable, NodeError, PermanentError, StorageFull, TransientError
 
 #: the only names there are: the day it was written, and a random UUID; nothing of a peer's making
 _NAME = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}/[0-9a-f]{32}(\.part)?", re.ASCII)
+#: bytes that are read at a time
+_CHUNK = 1 << 20
 _NO_ROOM = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
 
 
@@ -121,16 +124,30 @@ class Spool:
         ------
         PermanentError
             `path` is not a name this spool could have given, or the file is gone.
+        FileUnreadable
+            It cannot be read, and the trouble is its own: the device works.
         TransientError
-            The device could not be read.
+            The device is away, or this process can open no files.
         """
         place = self.locate(path)
         try:
             return place.read_bytes()
         except FileNotFoundError:
-            raise PermanentError(f"{place} is gone") from None
+            # a device that is not mounted has no files either, which says nothing of this one
+            if self._folder.is_dir():
+                raise PermanentError(f"{place} is gone") from None
+            raise TransientError(f"{self._folder} is gone, with all its files") from None
         except OSError as error:
-            raise _as_node_error(error, place) from error
+            said = _as_node_error(error, place)
+            raise (FileUnreadable(str(said)) if self._works() else said) from error
+
+    def holds(self, path: str, size: int) -> bool:
+        """Whether a file is there, has this size, and can be read to its end."""
+        try:
+            with self.locate(path).open("rb") as file:
+                return os.fstat(file.fileno()).st_size == size and _length(file) == size
+        except OSError:
+            return False
 
     def delete(self, path: str) -> None:
         """Remove a file; one that is gone already is no error. After a power loss it may be back."""
@@ -157,6 +174,16 @@ class Spool:
             with contextlib.suppress(FileNotFoundError):
                 if file.stat().st_mtime < limit:
                     yield path
+
+    def _works(self) -> bool:
+        """Whether the device takes a file, which tells trouble with one file from trouble with all."""
+        try:
+            self.delete(self.write(b"").path)
+        except StorageFull:
+            return True
+        except NodeError:
+            return False
+        return True
 
     def _make_durable(self, folder: Path) -> None:
         """Make a folder and force its entry; also where another thread made it and has not forced it yet."""
@@ -186,6 +213,14 @@ def _write_synced(path: Path, preface: bytes, content: bytes | Iterable[bytes]) 
         file.flush()
         os.fsync(file.fileno())
         return file.tell(), digest.hexdigest()
+
+
+def _length(file: BinaryIO) -> int:
+    """Count the bytes that can be read."""
+    length = 0
+    while chunk := file.read(_CHUNK):
+        length += len(chunk)
+    return length
 
 
 def _sync_folder(folder: Path) -> None:

@@ -7,8 +7,12 @@ from pathlib import Path
 
 from mcads_node.backoff import RetryPolicy
 from mcads_node.config import NodeConfig
+from mcads_node.errors import NodeError
 from mcads_node.spool import Spool
 from mcads_node.workitems import Workitems, WorkPolicy, open_store
+
+#: a file in the data folder: a restoration has begun, and not ended
+RESTORING = "restoring.json"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -32,9 +36,14 @@ def open_state(config: NodeConfig) -> State:
     Raises
     ------
     NodeError
-        A folder cannot be made, or the database cannot be opened or is of a newer version.
+        A folder cannot be made, the database cannot be opened or is of a newer version, or a restoration
+        was interrupted.
     """
     node, attempts = config.node, config.analysis.max_attempts
+    if (node.data_dir / RESTORING).exists():
+        raise NodeError(
+            f"{node.data_dir} (node.data_dir) is of a restoration that was interrupted: run restore again"
+        )
     spool = Spool(node.data_dir / "spool")
     results = Spool(node.data_dir / "results")
     policy = WorkPolicy(retry=RetryPolicy(max_attempts=attempts, max_age=None), max_deaths=attempts)

@@ -1,7 +1,8 @@
 """Tend: what the node does by the clock, on APScheduler.
 
 A job that fails says so and runs again at its next time; it stops no other. A job never overlaps itself: one
-that is still running when it is due again is passed over, once and without a word.
+that is still running when it is due again is passed over, which is told once for as long as it runs. A stop
+waits for running jobs, but not for ever: one that hangs, on a disk or a server, ends with the process.
 """
 
 from __future__ import annotations
@@ -16,7 +17,15 @@ from time import monotonic
 from time import time as wall_clock
 
 import structlog
-from apscheduler.events import EVENT_JOB_ERROR, JobExecutionEvent
+from apscheduler.events import (
+    EVENT_JOB_ERROR,
+    EVENT_JOB_EXECUTED,
+    EVENT_JOB_MAX_INSTANCES,
+    JobExecutionEvent,
+    JobSubmissionEvent,
+)
+from apscheduler.executors.base import BaseExecutor, run_job
+from apscheduler.job import Job as APJob
 from apscheduler.schedulers.background import BackgroundScheduler
 from apscheduler.triggers.cron import CronTrigger
 from apscheduler.triggers.interval import IntervalTrigger
@@ -29,6 +38,8 @@ log = structlog.stdlib.get_logger(__name__)
 #: how often the clock is looked at, and from when on it was set and not merely corrected
 _CLOCK_SECONDS = 1.0
 _STEP_SECONDS = 2.0
+#: how long a stop waits for jobs that run
+STOP_SECONDS = 8.0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -77,8 +88,15 @@ class Tender:
         self._watch = threading.Thread(target=self._watch_clock, name="tend-clock", daemon=True)
         # a job that could not run in time is run late, once, and without a word
         defaults = {"misfire_grace_time": None, "coalesce": True, "max_instances": 1}
-        self._scheduler = BackgroundScheduler(timezone=UTC, job_defaults=defaults)
+        self._threads = _Threads()
+        self._scheduler = BackgroundScheduler(
+            timezone=UTC, job_defaults=defaults, executors={"default": self._threads}
+        )
         self._scheduler.add_listener(_note_defect, EVENT_JOB_ERROR)
+        #: jobs that are passed over now, and told so
+        self._passed_over: set[str] = set()
+        self._scheduler.add_listener(self._note_passed_over, EVENT_JOB_MAX_INSTANCES)
+        self._scheduler.add_listener(self._note_end, EVENT_JOB_EXECUTED | EVENT_JOB_ERROR)
         # it would tell a defect once more, with the text of the error, which may quote a data set
         logging.getLogger("apscheduler").setLevel(logging.CRITICAL)
         for job in jobs:
@@ -90,11 +108,23 @@ class Tender:
         self._scheduler.start()
         self._watch.start()
 
-    def stop(self) -> None:
-        """Let a running job finish, start none."""
+    def stop(self, grace_seconds: float = STOP_SECONDS) -> bool:
+        """Start no job, and let those that run finish; True where they did within the time given."""
         self._stopping.set()
-        self._scheduler.shutdown(wait=True)
-        self._watch.join()
+        self._scheduler.shutdown(wait=False)
+        left = self._threads.join(grace_seconds)
+        for name in left:
+            log.error("job.abandoned", job=name, seconds=grace_seconds)
+        self._watch.join(grace_seconds)
+        return not left
+
+    def _note_passed_over(self, event: JobSubmissionEvent) -> None:
+        if event.job_id not in self._passed_over:
+            self._passed_over.add(event.job_id)
+            log.warning("job.passed_over", job=event.job_id)
+
+    def _note_end(self, event: JobExecutionEvent) -> None:
+        self._passed_over.discard(event.job_id)
 
     def _watch_clock(self) -> None:
         """Reckon anew when the clock was set back: APScheduler would wait until it is as late as it was."""
@@ -105,6 +135,29 @@ class Tender:
                 log.warning("clock.stepped_back", seconds=round(before - ahead))
                 for job in self._jobs:
                     self._scheduler.reschedule_job(job.name, trigger=_trigger(job))
+
+
+class _Threads(BaseExecutor):  # type: ignore[misc]
+    """Runs each job in a daemon thread: Python waits at its end for those of a pool, however they hang."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._running: set[threading.Thread] = set()
+
+    def _do_submit_job(self, job: APJob, run_times: list[datetime]) -> None:
+        thread = threading.Thread(target=self._work, args=(job, run_times), name=f"job-{job.id}", daemon=True)
+        self._running = {each for each in self._running if each.is_alive()} | {thread}
+        thread.start()
+
+    def _work(self, job: APJob, run_times: list[datetime]) -> None:
+        self._run_job_success(job.id, run_job(job, job._jobstore_alias, run_times, self._logger.name))
+
+    def join(self, seconds: float) -> list[str]:
+        """Wait for the jobs that run; gives the names of those that still do."""
+        end = monotonic() + seconds
+        for thread in self._running:
+            thread.join(max(0.0, end - monotonic()))
+        return sorted(each.name.removeprefix("job-") for each in self._running if each.is_alive())
 
 
 def _trigger(job: Job) -> IntervalTrigger | CronTrigger:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Any, cast
 
@@ -66,6 +67,24 @@ def report_to(
     status, _ = association.send_n_event_report(information, event_type, PUSH_MODEL, INSTANCE)
     association.release()
     return int(status.Status) if "Status" in status else "no answer"
+
+
+@contextlib.contextmanager
+def aborting_peer() -> Iterator[int]:
+    """Listen on loopback, accept every association, and abort it at once; gives the port."""
+
+    def abort(event: evt.Event) -> None:
+        threading.Thread(target=event.assoc.abort).start()
+
+    entity = AE(ae_title="PEER")
+    entity.add_supported_context(PUSH_MODEL)
+    entity.add_supported_context("1.2.840.10008.1.1")
+    server = entity.start_server(("127.0.0.1", 0), block=False, evt_handlers=[(evt.EVT_ACCEPTED, abort)])
+    assert server is not None
+    try:
+        yield server.server_address[1]
+    finally:
+        server.shutdown()
 
 
 @dataclass

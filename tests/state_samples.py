@@ -36,7 +36,9 @@ class StateWithFiles:
         """Keep an image as the receiver does."""
         text = content or f"{study}/{image}"
         file = self.state.spool.write(text.encode())
-        instance = replace(received(image, study, content=text, at=self.clock.now), path=file.path)
+        instance = replace(
+            received(image, study, content=text, at=self.clock.now), path=file.path, size=file.size
+        )
         receipt = self.state.workitems.record_received(instance)
         if receipt is Receipt.DUPLICATE:
             self.state.spool.delete(file.path)

@@ -26,9 +26,10 @@ from mcads_node.alerts.conditions import (
 )
 from mcads_node.alerts.email import EmailChannel
 from mcads_node.alerts.message import Message
+from mcads_node.alerts.secrets import secret_in
 from mcads_node.alerts.webhook import WebhookChannel
 from mcads_node.config import EmailSection, WebhookSection
-from mcads_node.errors import TransientError
+from mcads_node.errors import PermanentError, TransientError
 from mcads_node.workitems import AlertEntry, Backlog, DestinationLine, Queue, Stuck, Workitems, open_store
 from mcads_node.workitems import Kind as WorkKind
 from tests.alert_receivers import MailServer, mail_server, make_certificate, webhook
@@ -80,6 +81,8 @@ def test_a_destination_that_is_away(minutes: float | None, keys: list[str]) -> N
         (MachineView(host="h", room="low", free_bytes=2**30), ["disk-low@h"]),
         (MachineView(host="h", room="full"), ["disk-full@h"]),
         (MachineView(host="h", audit_lost=3), ["audit@h"]),
+        (MachineView(host="h", backup_since=ago(hours=25)), []),
+        (MachineView(host="h", backup_since=ago(hours=26)), ["backup@h"]),
         (MachineView(host="h", certificates={"node": START + timedelta(days=31)}), []),
         (MachineView(host="h", certificates={"node": START + timedelta(days=30)}), ["certificate/node@h"]),
         (MachineView(host="h", certificates={"node": ago(days=1)}), ["certificate/node@h"]),
@@ -87,6 +90,28 @@ def test_a_destination_that_is_away(minutes: float | None, keys: list[str]) -> N
 )
 def test_what_is_wrong_with_the_machine(view: MachineView, keys: list[str]) -> None:
     assert [each.key for each in of_the_machine(view, Limits(), START)] == keys
+
+
+HERE = replace(Limits(), destinations=frozenset({"pacs"}))
+
+
+@pytest.mark.parametrize(
+    ("waits", "keys"),
+    [
+        (line(pending=7, oldest=ago(minutes=59)), []),
+        (line(pending=7, oldest=ago(minutes=60)), ["deliveries/pacs"]),
+        # it is known to be away: that is another alert, in its time
+        (line(pending=7, oldest=ago(minutes=60), failing_since=ago(minutes=5)), []),
+        (line(name="old", pending=7, oldest=ago(minutes=1)), ["unknown-destination/old"]),
+        (line(name="old"), []),
+        (line(awaiting_commitment=7, oldest_stored=ago(hours=23)), []),
+        (line(awaiting_commitment=7, oldest_stored=ago(hours=24)), ["commitment/pacs"]),
+    ],
+)
+def test_what_waits_though_its_destination_is_there(waits: DestinationLine, keys: list[str]) -> None:
+    found = of_the_state(backlog((), (waits,)), NOTHING, HERE)
+    assert [each.key for each in found] == keys
+    assert all("7 object(s)" in each.text for each in found)
 
 
 def test_a_flood_of_one_sort_is_told_as_one() -> None:
@@ -286,7 +311,49 @@ def test_machines_leave_each_others_alerts_alone(database: str | Path) -> None:
         assert way.said == [[("raised", "disk-low@one")]]
 
 
+def test_a_damaged_database_is_told(tmp_path: Path) -> None:
+    clock, way = Clock(), Told()
+    with fresh_store(tmp_path, clock) as store:
+        job = alerter(store, way, clock)
+        store.close()
+        (tmp_path / "node.db").write_bytes(b"no database at all" * 1000)
+        for suffix in ("-wal", "-shm"):
+            (tmp_path / f"node.db{suffix}").unlink(missing_ok=True)
+        with pytest.raises(PermanentError):
+            store.backlog()
+        job.run()
+        job.run()
+    assert way.said == [[("raised", "database@h")]]
+
+
+def test_a_defect_of_one_way_silences_no_other(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    clock, sound = Clock(), Told()
+
+    class Defective(Told):
+        name = "defective"
+
+        def send(self, message: Message) -> None:  # noqa: ARG002
+            raise UnicodeEncodeError("ascii", "Doe\u2013", 3, 4, "ordinal not in range")
+
+    with fresh_store(tmp_path, clock) as store:
+        quarantine(store)
+        settings = AlertSettings(ae_title="MCADS")
+        both = Alerter(settings, store, lambda: MachineView(host="h"), [Defective(), sound], clock)
+        both.run()
+        both.run()
+        assert {each.channel for each in store.alert_entries() if each.told_at} == {"log", "test"}
+    assert sound.said == [[("raised", "quarantine/1")]]
+
+
 # --- the ways
+
+
+@pytest.mark.parametrize("secret", ["secret\u2013token", "two\tparts"])
+def test_a_secret_that_cannot_be_sent_is_told_as_such(tmp_path: Path, secret: str) -> None:
+    (tmp_path / "token").write_text(secret + "\n", encoding="utf-8")
+    with pytest.raises(TransientError, match="printable ASCII") as told_of:
+        secret_in(tmp_path / "token")
+    assert "two" not in str(told_of.value)
 
 
 def message(*notices: Notice) -> Message:

@@ -11,10 +11,11 @@ import stat
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import closing
 from dataclasses import replace
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
@@ -22,19 +23,21 @@ from alembic import command
 from sqlalchemy import create_engine
 
 from mcads_node import migrations
-from mcads_node.backup import BackupMade, make_backup, restore_backup
-from mcads_node.backup.files import digest_of
+from mcads_node.backup import BackupMade, make_backup, making, restore_backup, restoring
+from mcads_node.backup.files import copy, digest_of
 from mcads_node.backup.manifest import FileEntry, Manifest, read_manifest
 from mcads_node.config import BackupSection, NodeConfig, NodeSection
 from mcads_node.errors import ConfigError, NodeError, PermanentError, TransientError
 from mcads_node.result import ObjectKind
+from mcads_node.service.backups import BackupWatch
 from mcads_node.state import State, open_state
 from mcads_node.verbs.keeping import back_up, put_back
-from mcads_node.workitems import FileKind, Receipt
+from mcads_node.workitems import FileKind, InstanceState, Receipt, Snapshot, copying
 from mcads_node.yamlfile import load_yaml, write_yaml
 from tests.documents import commands
 from tests.postgres import PostgresServer
 from tests.state_samples import StateWithFiles, state_with_files
+from tests.workitems_samples import START
 
 
 @pytest.fixture
@@ -406,3 +409,212 @@ def test_the_documented_commands_work(kept: StateWithFiles, tmp_path: Path) -> N
         (tmp_path / "data").rename(tmp_path / f"data after {arguments[0]}")
     assert "deliveries that wait: 3 to pacs" in done.stdout
     assert restored_rows(tmp_path / "data after restore")["instances"] == 3
+
+
+# --- what goes wrong on the way
+
+
+def interrupt_at(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """End the next restoration just before one of its steps, as a person's Ctrl-C would."""
+
+    def interrupted(*_arguments: object) -> None:
+        monkeypatch.undo()
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(restoring, name, interrupted)
+
+
+def test_an_interrupted_restoration_is_run_again(
+    kept: StateWithFiles, backups: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made, new = make_backup(kept.state, backups), tmp_path / "new"
+    for step in ("_put", "_put_on_record", "sync"):
+        interrupt_at(step, monkeypatch)
+        with pytest.raises(KeyboardInterrupt):
+            restore_backup(made.folder, config_in(new), who="ada")
+        assert not (new / "node.db").exists()
+        with pytest.raises(NodeError, match="run restore again"):
+            open_state(config_in(new))
+    assert restore_backup(made.folder, config_in(new), who="ada").pending == {"pacs": 3}
+    assert sorted(each.name for each in new.iterdir()) == ["node.db", "results", "spool"]
+    state = open_state(config_in(new))
+    assert state.workitems.installation() != kept.state.workitems.installation()
+    state.close()
+
+
+def test_an_interrupted_restoration_into_postgresql_is_run_again(
+    postgres: PostgresServer, backups: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with (
+        postgres.database() as url,
+        postgres.database(migrated=False) as empty,
+        state_with_files(url, tmp_path / "data") as kept,
+    ):
+        _three_studies(kept)
+        made, new = make_backup(kept.state, backups), config_in(tmp_path / "new", empty)
+        interrupt_at("_put_on_record", monkeypatch)
+        with pytest.raises(KeyboardInterrupt):
+            restore_backup(made.folder, new, who="ada")
+        with pytest.raises(NodeError, match="run restore again"):
+            open_state(new)
+        # nor is the database anyone else's to restore into
+        with pytest.raises(PermanentError, match="has tables already"):
+            restore_backup(made.folder, config_in(tmp_path / "other", empty), who="ada")
+        assert restore_backup(made.folder, new, who="ada").pending == {"pacs": 3}
+        state = open_state(new)
+        assert state.workitems.installation() != kept.state.workitems.installation()
+        state.close()
+
+
+def test_a_clock_that_was_ahead_costs_no_new_backup(kept: StateWithFiles, backups: Path) -> None:
+    for number in range(3):
+        (backups / f"backup-20991231T03000000{number}Z").mkdir(parents=True)
+    made = [make_backup(kept.state, backups, keep=3) for _ in range(3)]
+    assert sorted(backups.glob("backup-*")) == [each.folder for each in made]
+
+
+def damage(file: Path, content: bytes) -> None:
+    """Damage one copy, and no other name of it."""
+    file.unlink()
+    file.write_bytes(content)
+
+
+def a_file_of(made: BackupMade, study: int, kept: StateWithFiles) -> Path:
+    (image,) = kept.state.workitems.show_study(study).instances
+    return made.folder / "spool" / image.path
+
+
+@pytest.mark.parametrize("content", [b"short", b"x/y"])
+def test_rot_is_not_carried_into_later_backups(
+    kept: StateWithFiles, backups: Path, tmp_path: Path, content: bytes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # as on the day on which it is this file's turn
+    monkeypatch.setattr(making, "_READ_ALL_IN", 1)
+    damage(a_file_of(make_backup(kept.state, backups), 3, kept), content)
+    made = make_backup(kept.state, backups)
+    assert (made.files, made.missing) == (11, ())
+    restore_backup(made.folder, config_in(tmp_path / "new"), who="ada")
+    assert contents(tmp_path / "new" / "spool") == contents(tmp_path / "data" / "spool")
+
+
+def test_rot_in_the_spool_is_told_by_every_backup(
+    kept: StateWithFiles, backups: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(making, "_READ_ALL_IN", 1)
+    file = a_file_of(make_backup(kept.state, backups), 3, kept)
+    # all names of it are the same bytes, on one disk
+    file.write_bytes(b"x/y")
+    for _ in range(2):
+        made = make_backup(kept.state, backups)
+        assert made.missing == (str(file.relative_to(file.parents[2])),)
+    restore_backup(made.folder, config_in(tmp_path / "new"), who="ada")
+    state = open_state(config_in(tmp_path / "new"))
+    assert state.workitems.claim("w1", timedelta(seconds=60)) == []
+    (image,) = state.workitems.show_study(3).instances
+    assert image.reason is not None and "its file is lost" in image.reason
+    state.close()
+
+
+def test_in_a_week_every_file_is_read_again(kept: StateWithFiles) -> None:
+    paths = frozenset(f"2024-01-01/{number:032x}" for number in range(50))
+    snapshot = Snapshot(kind="sqlite", revision="", spool=paths, results=frozenset(), sizes={}, digests={})
+    days = [
+        {
+            each.path
+            for each in making._files_of(kept.state, snapshot, START + timedelta(days=day))
+            if each.again
+        }
+        for day in range(7)
+    ]
+    assert sum(len(each) for each in days) == 50
+    assert set().union(*days) == {f"spool/{path}" for path in paths}
+
+
+def test_what_is_whole_is_restored_and_the_rest_is_said_to_be_lost(
+    kept: StateWithFiles, backups: Path, tmp_path: Path
+) -> None:
+    made = make_backup(kept.state, backups)
+    waiting, done = a_file_of(made, 3, kept), a_file_of(made, 1, kept)
+    (report,) = [
+        each.object
+        for each in kept.state.workitems.show_study(2).results
+        if each.object.kind is ObjectKind.SR
+    ]
+    for file in (waiting, done, made.folder / "results" / report.path):
+        damage(file, b"rot")
+    new = config_in(tmp_path / "new")
+    with pytest.raises(PermanentError, match="--without-damaged restores the rest"):
+        restore_backup(made.folder, new, who="ada")
+    restored = restore_backup(made.folder, new, who="ada", without_damaged=True)
+    assert (restored.files, len(restored.damaged), restored.pending) == (8, 3, {"pacs": 2})
+    state = open_state(new)
+    assert state.workitems.claim("w1", timedelta(seconds=60)) == []
+    (image,) = state.workitems.show_study(3).instances
+    assert (image.state, image.file_deleted_at) == (InstanceState.QUARANTINED, None)
+    (old,) = state.workitems.show_study(1).instances
+    assert old.file_deleted_at is not None
+    (letter,) = state.workitems.list_undelivered()
+    assert letter.sop_instance_uid == report.sop_instance_uid
+    assert letter.reason.startswith("its file is lost: not whole in the backup of")
+    assert [each.what for each in state.workitems.show_study(3).events][-1] == "file lost"
+    # a backup of this state is whole: it does not speak of what is lost, but for what waits in quarantine
+    assert make_backup(state, tmp_path / "again").missing == (f"spool/{image.path}",)
+    state.close()
+
+
+def test_a_stopping_node_ends_the_programs_of_postgresql(
+    postgres: PostgresServer, backups: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    program = tmp_path / "bin" / "pg_dump"
+    program.parent.mkdir()
+    program.write_text("#!/bin/sh\nexec sleep 60\n")
+    program.chmod(0o700)
+    monkeypatch.setenv("PATH", str(program.parent), prepend=os.pathsep)
+    stopping = threading.Event()
+    with postgres.database() as url, state_with_files(url, tmp_path / "data") as kept:
+        timer = threading.Timer(0.5, stopping.set)
+        timer.start()
+        begun = time.monotonic()
+        with pytest.raises(TransientError, match="given up"):
+            make_backup(kept.state, backups, stopping=stopping)
+        assert time.monotonic() - begun < 20
+        monkeypatch.setattr(copying, "_PATIENCE_SECONDS", 0.1)
+        with pytest.raises(TransientError, match="pg_dump took more than"):
+            make_backup(kept.state, backups)
+
+
+def test_a_large_file_is_not_copied_to_its_end_by_a_node_that_stops(tmp_path: Path) -> None:
+    source = tmp_path / "large"
+    source.write_bytes(bytes(8 << 20))
+    asked: list[int] = []
+
+    def go_on() -> None:
+        asked.append(1)
+        if len(asked) == 3:
+            raise TransientError("stop")
+
+    with pytest.raises(TransientError, match="stop"):
+        copy(source, tmp_path / "copy", go_on)
+    assert not (tmp_path / "copy").exists()
+
+
+def test_the_last_whole_backup_is_found(kept: StateWithFiles, backups: Path) -> None:
+    watch = BackupWatch(backups)
+    assert watch.since is not None
+    begun, jobs = watch.since, watch.jobs()
+    assert [each.name for each in jobs] == ["look-at-backups"]
+    # not there, not whole, from the future
+    watch.look()
+    for name in ("backup-20240301T030000000Z", "backup-20991231T030000000Z"):
+        (backups / name).mkdir(parents=True)
+        watch.look()
+    (backups / "backup-20991231T030000000Z" / "manifest.json").touch()
+    watch.look()
+    assert watch.since == begun
+    (backups / "backup-20240301T030000000Z" / "manifest.json").touch()
+    watch.look()
+    assert watch.since == datetime(2024, 3, 1, 3, tzinfo=UTC)
+    make_backup(kept.state, backups)
+    watch.look()
+    assert abs(watch.since - datetime.now(UTC)) < timedelta(minutes=1)
+    assert (BackupWatch().since, BackupWatch().jobs()) == (None, [])

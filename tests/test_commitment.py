@@ -18,15 +18,16 @@ from pydicom.uid import ExplicitVRLittleEndian, ImplicitVRLittleEndian
 
 from mcads_node.backoff import RetryPolicy
 from mcads_node.commitment import report_of
+from mcads_node.deliver.committing import Asked, ask
 from mcads_node.deliver.deliverer import Deliverer, DeliverySettings, Terms, Transfer
 from mcads_node.deliver.send import Caller, DestinationAddress, negotiate
-from mcads_node.errors import PermanentError, TransientError
+from mcads_node.errors import PeerUnreachable, PermanentError, TransientError
 from mcads_node.receive.admission import Admission, AllowedRequestor
 from mcads_node.receive.commitment import CommitmentReports, Reporter
 from mcads_node.receive.scp import ReceiverSettings, StorageScp
 from mcads_node.spool import Spool
-from mcads_node.workitems import CommitmentOutcome, CommitmentReport, Stored, open_store
-from tests.commitment_peer import CommitmentPeer, event_information, report_to
+from mcads_node.workitems import CommitmentOutcome, CommitmentReport, CommitmentRequest, Stored, open_store
+from tests.commitment_peer import CommitmentPeer, aborting_peer, event_information, report_to
 from tests.peers import free_port, orthanc
 from tests.test_deliver import CALLER, PROFILE, SC, SOON, Node, address_of, at, wait_until
 
@@ -144,6 +145,30 @@ def test_a_peer_that_never_answers_is_asked_again(node: Node) -> None:
         wait_until(lambda: node.states(study) == ["COMMITTED"])
         assert len({uid for uid, _ in peer.requests}) == 3
         assert len(peer.stored) == 1
+
+
+@pytest.mark.parametrize("how", ["accepted", "status", "context"])
+def test_a_destination_that_was_away_when_it_was_to_be_asked_is_not_failing_for_ever(
+    node: Node, how: str
+) -> None:
+    node.plan("pacs")
+    (delivery,) = node.store.due_deliveries("pacs", 10)
+    node.store.record_delivery(delivery, Stored(awaits_commitment=True))
+    node.store.defer_destination("pacs", datetime.now(UTC), "connection refused")
+    peer = CommitmentPeer(lambda _number, _uids: None, action_status=0x0110 if how == "status" else 0)
+    peer.accepts_commitment = how != "context"
+    with peer, delivering(node, at(peer.port)):
+        wait_until(lambda: node.store.destination_trouble("pacs") is None, 5)
+
+
+def test_a_peer_that_aborts_before_it_could_be_asked_is_away(node: Node) -> None:
+    node.plan("pacs")
+    (delivery,) = node.store.due_deliveries("pacs", 10)
+    # so many that the abort is there before the request is made
+    many = CommitmentRequest(destination="pacs", transaction_uid="2.25.1", deliveries=(delivery,) * 10_000)
+    asked = Asked(request=many, on_report=lambda _report: None, wait_seconds=0)
+    with aborting_peer() as port, pytest.raises(PeerUnreachable, match="aborted the association"):
+        ask(at(port), asked, CALLER)
 
 
 @pytest.mark.parametrize("how", ["status", "context"])
@@ -351,7 +376,7 @@ def test_each_destination_has_a_maximum_age_of_its_own(node: Node) -> None:
 def test_another_process_that_delivers_is_left_to_it(node: Node) -> None:
     node.plan("pacs")
     with CommitmentPeer(all_committed) as peer:
-        until = node.store.show_study(1).line.last_received_at + timedelta(hours=1)
+        until = node.store.show_study(1).line.last_received_at + timedelta(minutes=15)
         assert node.store.hold_destination("pacs", "another", until)
         with delivering(node, at(peer.port), Terms()):
             time.sleep(0.5)

@@ -12,6 +12,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
+import structlog
 from pydicom.uid import (
     DeflatedExplicitVRLittleEndian,
     ExplicitVRLittleEndian,
@@ -21,11 +22,23 @@ from pydicom.uid import (
     JPEGLosslessSV1,
     RLELossless,
 )
+from pynetdicom.presentation import build_context
 
 from mcads_node.association import Timeouts
 from mcads_node.backoff import ErrorKind, RetryPolicy
-from mcads_node.deliver.deliverer import Deliverer, DeliverySettings, outcome_of
-from mcads_node.deliver.send import Answer, Caller, DestinationAddress, Outgoing, echo, negotiate, send
+from mcads_node.deliver.deliverer import Deliverer, DeliverySettings, Transfer, outcome_of
+from mcads_node.deliver.lane import Lane
+from mcads_node.deliver.requesting import associated
+from mcads_node.deliver.send import (
+    Answer,
+    Caller,
+    DestinationAddress,
+    ObjectUnavailable,
+    Outgoing,
+    echo,
+    negotiate,
+    send,
+)
 from mcads_node.errors import InstanceUnreadable, PeerUnreachable
 from mcads_node.profile import Profile, negotiated
 from mcads_node.result import ObjectKind, Rendition
@@ -41,6 +54,7 @@ from mcads_node.workitems import (
     Workitems,
     open_store,
 )
+from tests.commitment_peer import aborting_peer
 from tests.part10_files import data_set_bytes, radiograph, write
 from tests.peers import Peer, choosy_storescp, free_port, orthanc, storescp
 from tests.raw_acceptor import RawAcceptor, Reply
@@ -90,6 +104,12 @@ def wait_until(condition: Callable[[], bool], seconds: float = 15.0) -> None:
     while not condition():
         assert time.monotonic() < deadline, "it did not happen in time"
         time.sleep(0.02)
+
+
+@pytest.fixture
+def aborting() -> Iterator[int]:
+    with aborting_peer() as port:
+        yield port
 
 
 SYNTAXES = (
@@ -235,6 +255,25 @@ def test_a_full_peer_is_left_alone_at_once(tmp_path: Path) -> None:
     assert answers[first].status == 0xA700
 
 
+def test_a_peer_that_aborts_at_once_is_unreachable(aborting: int) -> None:
+    contexts = [build_context("1.2.840.10008.1.1")]
+    with (
+        pytest.raises(PeerUnreachable, match="aborted the association"),
+        associated(at(aborting), contexts, CALLER) as (association, _),
+    ):
+        wait_until(lambda: not association.is_established)
+        association.send_c_echo()
+    with (
+        pytest.raises(ValueError, match="our own"),
+        RawAcceptor() as peer,
+        associated(at(peer.port), contexts, CALLER),
+    ):
+        raise ValueError("a mistake of our own is none of the peer's")
+    for _ in range(5):
+        result = echo(at(aborting), CALLER)
+        assert result.succeeded or result.reason
+
+
 def test_why_a_peer_cannot_be_reached_is_said(tmp_path: Path) -> None:
     image = outgoing(tmp_path / "out")
     with pytest.raises(
@@ -287,6 +326,20 @@ def test_what_cannot_be_sent_is_refused_without_trying(tmp_path: Path) -> None:
     assert "damaged" in (answers[damaged].reason or "")
     assert "No such file" in (answers[gone].reason or "")
     assert "not a UID" in (answers[odd].reason or "")
+
+
+def test_a_file_that_cannot_be_read_just_now_is_not_refused(tmp_path: Path) -> None:
+    first, odd = outgoing(tmp_path / "out"), outgoing(tmp_path / "out")
+    odd.path.unlink()
+    # it opens, and every read of it is an input/output error
+    odd.path.symlink_to("/proc/self/mem")
+    answers: dict[Outgoing, Answer] = {}
+    for each in (odd, Outgoing(**{**vars(odd), "digest": "0" * 64})):
+        with RawAcceptor() as peer, pytest.raises(ObjectUnavailable, match="Input/output error") as caught:
+            send(at(peer.port), [first, each], answers.__setitem__, CALLER)
+        assert caught.value.outgoing is each
+    assert list(answers) == [first]
+    assert answers[first].failure is None
 
 
 def test_more_kinds_than_fit_are_a_mistake_of_the_caller(tmp_path: Path) -> None:
@@ -555,6 +608,63 @@ def test_what_grew_too_old_for_a_dead_destination_is_given_up_with_a_reason(node
     (result,) = node.store.show_study(study).results
     assert result.deliveries[0].state == "REFUSED"
     assert "given up" in (result.deliveries[0].reason or "")
+
+
+def test_whatever_happens_with_one_destination_is_no_trouble_of_the_node(node: Node) -> None:
+    def tell(transfer: Transfer) -> None:
+        if transfer.destination == "odd":
+            raise KeyError("Very^Secret")
+
+    with structlog.testing.capture_logs() as logs, RawAcceptor() as one, RawAcceptor() as two:
+        settings = DeliverySettings(
+            destinations={"odd": at(one.port), "other": at(two.port)},
+            caller=CALLER,
+            policy=SOON,
+            poll_seconds=0.2,
+            observer=tell,
+        )
+        deliverer = Deliverer(settings, node.store, node.results)
+        deliverer.start()
+        for _ in range(2):
+            node.plan("odd", "other")
+            wait_until(lambda: node.waiting() == 0)
+            wait_until(lambda: any(line["event"] == "courier.fault" for line in logs))
+        assert deliverer.running == {"odd", "other"}
+        assert deliverer.stop()
+    fault = next(line for line in logs if line["event"] == "courier.fault")
+    assert (fault["destination"], fault["error"]) == ("odd", "KeyError")
+    assert fault["where"].startswith("test_deliver.py:")
+    assert "Secret" not in str(logs)
+
+
+def test_a_file_that_cannot_be_read_holds_up_no_other(node: Node) -> None:
+    node.plan("pacs", objects=2)
+    odd, good = node.store.due_deliveries("pacs", 10)
+    path = node.results.locate(odd.path)
+    path.unlink()
+    path.symlink_to("/proc/self/mem")
+    with (
+        structlog.testing.capture_logs() as logs,
+        RawAcceptor() as peer,
+        delivering(node, pacs=at(peer.port)),
+    ):
+        wait_until(lambda: [uid for uid, _ in peer.objects] == [good.sop_instance_uid])
+        wait_until(lambda: node.waiting() == 1)
+    assert [line["event"] for line in logs] == ["delivery.interrupted"]
+    (record,) = node.store.show_study(1).results[0].deliveries
+    assert (str(record.state), record.attempts) == ("PENDING", 0)
+    assert node.store.destination_trouble("pacs") is None
+    assert timedelta(seconds=30) < (node.store.next_due("pacs") or NOW) - datetime.now(UTC)
+
+
+def test_one_process_looks_anew_who_has_a_destination_after_the_clock_stepped_back(node: Node) -> None:
+    lane = Lane("pacs", node.store, 1, "one")
+    assert lane.hold()
+    # as if the clock had been set back by a day since, and another had taken it
+    lane._held_until += timedelta(days=1)
+    node.store.let_go_destination("pacs", "one")
+    assert node.store.hold_destination("pacs", "two", datetime.now(UTC) + timedelta(minutes=15))
+    assert not lane.hold()
 
 
 def test_stop_finishes_the_object_being_sent_and_leaves_the_rest(node: Node) -> None:

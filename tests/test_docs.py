@@ -314,7 +314,7 @@ def test_the_readme_shows_what_the_software_made() -> None:
 
 def test_scripts_that_are_named_can_be_run() -> None:
     scripts = {path.name: path for path in (ROOT / "scripts").iterdir() if path.suffix == ""}
-    for name in ("demo", "test", "pictures", "setup-venv"):
+    for name in ("demo", "test", "pictures", "attack"):
         assert os.access(scripts[name], os.X_OK), name
         assert f"scripts/{name}" in (ROOT / "README.md").read_text(encoding="utf-8")
 

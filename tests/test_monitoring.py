@@ -15,6 +15,7 @@ from typing import Any
 import pytest
 
 from mcads_node import pulse
+from mcads_node.config import MonitoringSection
 from mcads_node.errors import TransientError
 from mcads_node.monitoring.endpoint import Endpoint, Pages
 from mcads_node.monitoring.health import Finding, Health, Readiness, liveness
@@ -216,3 +217,16 @@ def test_a_status_that_cannot_be_had_costs_no_life(tmp_path: Path, monkeypatch: 
             b"WATCHDOG=1",
         ]
         watchdog.stop()
+
+
+@pytest.mark.parametrize("host", ["0.0.0.0", "::", "192.168.1.5", "node.hospital.lt"])
+def test_other_machines_may_ask_only_where_that_was_said(host: str) -> None:
+    with pytest.raises(ValueError, match="asks nobody who he is"):
+        MonitoringSection(host=host)
+    assert MonitoringSection(host=host, open=True).host == host
+    assert MonitoringSection(host=host, port=None).port is None
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "127.0.0.2", "::1", "localhost"])
+def test_this_machine_may_ask(host: str) -> None:
+    assert MonitoringSection(host=host).open is False

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import contextlib
+import select
+import socket
 import sqlite3
 import struct
 import threading
@@ -20,7 +22,7 @@ from structlog.testing import capture_logs
 
 from mcads_node.config import Configuration, NodeConfig
 from mcads_node.errors import ConfigError
-from mcads_node.receive.listener import MOST_STRANGERS
+from mcads_node.receive.crowd import MOST_OF_ONE_LISTED, MOST_OF_ONE_UNLISTED, MOST_STRANGERS
 from mcads_node.service.auditing import audit_of
 from mcads_node.service.configured import disk_guard_of
 from mcads_node.service.receiver import Receiver
@@ -303,6 +305,115 @@ def test_a_crowd_that_asks_for_nothing_is_kept_small_and_told(tmp_path: Path) ->
         wait_until(lambda: echoscu(place.port).returncode == 0)
 
 
+def connect_from(address: str, port: int) -> socket.socket:
+    return socket.create_connection(("127.0.0.1", port), timeout=10.0, source_address=(address, 0))
+
+
+def is_closed(connection: socket.socket) -> bool:
+    """Whether the other side has closed it; a silent one that is open says nothing."""
+    connection.setblocking(False)
+    try:
+        return connection.recv(1) == b""
+    except BlockingIOError:
+        return False
+    except ConnectionError:
+        return True
+
+
+def test_strangers_that_say_nothing_shut_nobody_out_who_is_listed(tmp_path: Path) -> None:
+    with receiving(tmp_path) as place, contextlib.ExitStack() as crowd:
+        for number in range(15):
+            for _ in range(MOST_OF_ONE_UNLISTED + 2):
+                crowd.enter_context(connect_from(f"127.0.0.{number + 70}", place.port))
+        assert echoscu(place.port).returncode == 0
+        told = {each["reason"] for each in place.told("association.rejected")}
+        assert any(each.startswith("too many connections of its address, which is not") for each in told)
+        assert any(each.startswith("too many connections of addresses that are not") for each in told)
+
+
+def test_a_stranger_is_told_so_where_there_is_room(tmp_path: Path) -> None:
+    with receiving(tmp_path) as place:
+        silent = [connect_from("127.0.0.70", place.port) for _ in range(MOST_OF_ONE_UNLISTED + 1)]
+        wait_until(lambda: is_closed(silent[-1]))
+        assert not any(is_closed(each) for each in silent[:-1])
+        asking = RawPeer(connect_from("127.0.0.71", place.port))
+        asking.connection.sendall(associate_rq(b"MODALITY", b"MCADS", DX))
+        assert asking.read_pdu()[0] == 0x03
+        asking.close()
+        # whose connections end may come again
+        for each in silent:
+            each.close()
+        time.sleep(0.3)
+        again = RawPeer(connect_from("127.0.0.70", place.port))
+        again.connection.sendall(associate_rq(b"MODALITY", b"MCADS", DX))
+        assert again.read_pdu()[0] == 0x03
+        again.close()
+
+
+def test_associations_do_not_wait_at_the_door(tmp_path: Path) -> None:
+    limits = {"max_associations": 60, "max_associations_per_requestor": 60}
+    with receiving(tmp_path, node=limits) as place:
+        peers = [RawPeer.associate(place.port, DX) for _ in range(MOST_OF_ONE_LISTED + 5)]
+        assert place.told("association.rejected") == []
+        for peer in peers:
+            peer.close()
+
+
+# --- an object without an end
+
+
+def send_without_end(peer: RawPeer, control: int, most: int) -> bool:
+    """Send fragments until the association is aborted; False: all of it was taken."""
+    fragment = bytes(100_000)
+    try:
+        for _ in range(most // len(fragment)):
+            peer.send_fragment(control, fragment)
+            if select.select([peer.connection], [], [], 0)[0]:
+                break
+        kind, _ = peer.read_pdu()
+    except ConnectionError:
+        return True
+    except TimeoutError:
+        return False
+    return kind in (0x00, 0x07)
+
+
+@pytest.mark.parametrize("control", [0x00, 0x01], ids=["data set", "command"])
+def test_an_object_without_an_end_ends_the_association(tmp_path: Path, control: int) -> None:
+    with receiving(tmp_path, receive={"max_object_mib": 16}) as place:
+        peer = RawPeer.associate(place.port, DX)
+        other = RawPeer.associate(place.port, DX)
+        peer.connection.settimeout(2.0)
+        if control == 0x00:
+            peer.send_command(DX_FOR_PRESENTATION.encode(), b"1.2.3.4")
+        assert send_without_end(peer, control, 24 * MIB)
+        wait_until(lambda: place.told("association.rejected"))
+        (told,) = place.told("association.rejected")
+        assert told["calling"] == "MODALITY"
+        assert "more than 16 MiB (receive.max_object_mib)" in told["reason"]
+        # the next one below the limit is taken, of this peer and of others
+        assert store(other, "1.2.3.5", 15 * MIB) == 0x0000
+        assert store(other, "1.2.3.6", 15 * MIB) == 0x0000
+        assert len(place.state.workitems.spool_paths()) == 2
+        peer.close()
+        other.close()
+
+
+def test_objects_that_pile_up_end_the_association_as_well(tmp_path: Path) -> None:
+    with receiving(tmp_path, receive={"max_object_mib": 16}) as place:
+        peer = place.associate()
+        database = sqlite3.connect(tmp_path / "data" / "node.db", isolation_level=None)
+        with contextlib.closing(database), contextlib.suppress(ConnectionError):
+            # the first object waits for the database, and its peer waits for no answer
+            database.execute("BEGIN IMMEDIATE")
+            for number in range(40):
+                peer.send_command(DX[0].encode(), f"1.2.3.{number}".encode())
+                peer.send_fragment(0x02, bytes(MIB // 2))
+            wait_until(lambda: place.told("association.rejected"))
+        assert "receive.max_object_mib" in place.told("association.rejected")[0]["reason"]
+        peer.close()
+
+
 # --- limits of the network
 
 
@@ -459,6 +570,7 @@ def test_a_request_with_an_impossible_context_is_cut_off_at_once(tmp_path: Path)
         ({"network": {"max_pdu_bytes": 1024}}, "greater than or equal to 4096"),
         ({"network": {"dimse": 3}}, "dimse"),
         ({"receive": {"conflicting_instances": "drop"}}, "keep"),
+        ({"receive": {"max_object_mib": 0}}, "greater than or equal to 16"),
         ({"requestors": [{"ae_title": "A", "address": "::1", "called_ae_title": "x" * 17}]}, "16"),
         ({"requestors": [{"ae_title": "A", "address": "::1", "called_ae_title": [3]}]}, "string"),
     ],

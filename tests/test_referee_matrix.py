@@ -39,7 +39,7 @@ from mcads_node.resample import geometry_for
 from mcads_node.result import ImageReading, ObjectKind, Rendition, ResultObject
 from tests import referees
 from tests.documents import ROOT
-from tests.report_samples import ALGORITHM, CONTEXT, DOUBTFUL, LABELS, full, reading
+from tests.report_samples import ALGORITHM, CONTEXT, DOUBTFUL, LABELS, UNFIT, full, reading
 from tests.sources import IMPOSSIBLE, IMPOSSIBLE_TOGETHER, SOURCES, Source
 
 ARTEFACTS = Path(os.environ.get("MCADS_TEST_ARTEFACTS") or ROOT / "tests" / "artefacts")
@@ -65,9 +65,18 @@ OF_AN_IMAGE: dict[ObjectKind, Callable[..., ResultObject | None]] = {
 _OLDER_TEMPLATE = re.compile("Content Item not in template")
 #: what only dcentvfy says: its tables have the accession number in the series of some objects
 _OTHER_ENTITY = re.compile(r"Different information entities for attribute - Element=<\w*AccessionNumber\w*>")
-#: PixelMed takes seconds for each group of a report, and looks at nothing but its content: that of a CR is
-#: that of a DX
-PIXELMED_SOURCES = [name for name in SOURCES if name.startswith("DX") or name == "CR, all there"]
+#: PixelMed takes seconds for each group of a report, and looks at nothing but its content: one source of each
+#: kind of content
+PIXELMED_SOURCES = (
+    "DX, all there",
+    "DX, nothing that may be absent",
+    "DX, lateral",
+    "DX, two views",
+    "DX, odd values",
+    "DX, no spacing",
+    "DX, Lithuanian, UTF-8",
+    "CR, all there",
+)
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -233,7 +242,14 @@ def _reports() -> Iterator[bytes]:
         of_text = (ObjectKind.BASIC_TEXT_SR, ObjectKind.KOS)
         yield from (each.data for each in study_of(name).made if each.kind in of_text)
     yield from (each.data for each in study_of("DX, two views").made if each.kind is ObjectKind.SR)
-    yield measurement_report([reading(full())], ALGORITHM, CONTEXT).data
+    # of two images, with everything that occurs: two qualities, a predecessor, a caution, calibrated scores
+    predecessor = ("1.2", "2.25.5", "2.25.6")
+    context = replace(CONTEXT, revision=2, predecessor=predecessor, unread=("It has no pixels.",))
+    mixed = [
+        reading(full(1), view=View.PA, labels=FEW[:2]),
+        reading(full(2), view=View.LATERAL, checks=(UNFIT, DOUBTFUL), labels=FEW[:2]),
+    ]
+    yield measurement_report(mixed, replace(UNTRAINED, calibrated=True), context).data
     rejected = [
         RejectedObject(
             sop_class_uid=each.sop_class_uid,

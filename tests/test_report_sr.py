@@ -20,7 +20,6 @@ from mcads_node.errors import ReportImpossible
 from mcads_node.finding import Finding, Presence
 from mcads_node.instance import View
 from mcads_node.report import codes
-from mcads_node.report.basic_text import basic_text_report
 from mcads_node.report.identity import SERIES_NUMBER
 from mcads_node.report.sr import SOP_CLASSES, measurement_report
 from mcads_node.result import ImageReading, ObjectKind, Rendition, ResultObject
@@ -140,21 +139,6 @@ def test_dcentvfy_finds_two_revisions_in_agreement() -> None:
     revised = replace(CONTEXT, revision=2, predecessor=PREDECESSOR)
     objects = [measurement_report(readings, ALGORITHM, context).data for context in (CONTEXT, revised)]
     assert referees.dcentvfy(objects).errors == ()
-
-
-@pytest.mark.timeout(600)
-def test_pixelmed_finds_no_error() -> None:
-    calibrated = replace(ALGORITHM, calibrated=True)
-    few = [reading(bare(modality="CR"), labels=LABELS[-3:])]
-    single = measurement_report(few, calibrated, CONTEXT)
-    text = basic_text_report(_pa_and_lateral(), ALGORITHM, CONTEXT)
-    *measured, narrated = referees.pixelmed([_rich().data, single.data, text.data])
-    for verdicts in (*measured, narrated):
-        assert verdicts.errors == ()
-        # its TID 1501 is older than the rows for qualitative evaluations, its TID 2000 than LOINC's titles
-        assert [line for line in verdicts.warnings if "Content Item not in template" not in line] == []
-    told = ("Presence", "Quality Assessment", "Comment")
-    assert all(any(word in line for word in told) for each in measured for line in each.warnings)
 
 
 def test_dsrdump_reads_what_a_person_has_read() -> None:

@@ -292,3 +292,16 @@ def test_a_file_that_is_gone_says_so(kept: StateWithFiles) -> None:
     delete_old_files(kept.state, AT_ONCE)
     with pytest.raises(PermanentError, match="is gone"):
         kept.state.spool.read(image.path)
+
+
+def test_a_thumbnail_let_go_during_a_backup_is_on_no_record_after_it(kept: StateWithFiles) -> None:
+    kept.whole_study()
+    store = kept.state.workitems
+    (before,) = store.show_study(1).instances
+    assert before.analysis is not None
+    assert before.analysis.thumbnail in store.result_paths()
+    store.record_restored([before.analysis.thumbnail], "from a backup", who="ada")
+    (after,) = store.show_study(1).instances
+    assert after.analysis is not None
+    assert after.analysis.thumbnail is None
+    assert before.analysis.thumbnail not in store.result_paths()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import hashlib
 import os
+import resource
 import signal
 import stat
 import subprocess
@@ -19,7 +20,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mcads_node.errors import PermanentError, StorageFull, TransientError
+from mcads_node.errors import FileUnreadable, PermanentError, StorageFull, TransientError
 from mcads_node.spool import Spool
 
 DAY = datetime(2024, 3, 1, 23, 30, tzinfo=UTC)
@@ -241,3 +242,44 @@ def test_killed_in_mid_write(tmp_path: Path) -> None:
     assert spool.read(path) == b"acknowledged"
     (left,) = spool.orphans({path}, datetime.now(UTC) + timedelta(seconds=1))
     assert left.endswith(".part")
+
+
+def test_trouble_with_one_file_is_told_from_trouble_with_all(tmp_path: Path) -> None:
+    spool = Spool(tmp_path / "spool")
+    path = spool.write(b"content").path
+    spool.delete(path)
+    # read by root too, a folder is an error
+    spool.locate(path).mkdir()
+    with pytest.raises(FileUnreadable, match="Is a directory"):
+        spool.read(path)
+    (tmp_path / "spool").rename(tmp_path / "unmounted")
+    with pytest.raises(TransientError, match="with all its files") as raised:
+        spool.read(path)
+    assert not isinstance(raised.value, FileUnreadable)
+    (tmp_path / "spool").touch()
+    with pytest.raises(TransientError, match="Not a directory") as raised:
+        spool.read(path)
+    assert not isinstance(raised.value, FileUnreadable)
+
+
+def test_a_process_that_can_open_nothing_finds_no_fault_with_a_file(tmp_path: Path) -> None:
+    spool = Spool(tmp_path)
+    path = spool.write(b"content").path
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (3, hard))
+    try:
+        with pytest.raises(TransientError, match="Too many open files") as raised:
+            spool.read(path)
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+    assert not isinstance(raised.value, FileUnreadable)
+    assert spool.read(path) == b"content"
+
+
+def test_what_it_holds(tmp_path: Path) -> None:
+    spool = Spool(tmp_path)
+    stored = spool.write(bytes(3_000_000), preface=b"head")
+    assert spool.holds(stored.path, stored.size)
+    assert not spool.holds(stored.path, stored.size + 1)
+    spool.delete(stored.path)
+    assert not spool.holds(stored.path, stored.size)

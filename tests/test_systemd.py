@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import configparser
+import fcntl
 import os
 import re
+import shutil
 import stat
 import subprocess
 from pathlib import Path
 
 import pytest
 
-from mcads_node import cli
+from mcads_node import cli, tend
 from mcads_node.deliver.deliverer import Deliverer
 from mcads_node.service import Role, node
 from tests.documents import OPERATIONS, ROOT
@@ -72,7 +74,7 @@ def test_it_starts_what_is_installed() -> None:
 def test_it_waits_as_long_as_the_node_may_take_to_stop() -> None:
     longest_delivery = Deliverer.stop.__defaults__
     assert longest_delivery is not None
-    needed = node.RECEIVE_GRACE_SECONDS + node.WORK_GRACE_SECONDS + longest_delivery[0]
+    needed = node.RECEIVE_GRACE_SECONDS + node.WORK_GRACE_SECONDS + longest_delivery[0] + tend.STOP_SECONDS
     assert float(unit()["Service"]["TimeoutStopSec"]) > needed
 
 
@@ -213,3 +215,62 @@ def test_wrong_arguments_change_nothing(file: Path) -> None:
     assert "is not known" in script(file, "--everything", code=64)
     assert "takes a folder" in script(file, "--root", code=64)
     assert "MCADS node" in script(file, "--help")
+
+
+def a_program(folder: Path) -> Path:
+    """A copy of what the scripts look at, elsewhere."""
+    for name in ("systemd", "config", "scripts"):
+        shutil.copytree(ROOT / name, folder / name, ignore=shutil.ignore_patterns("__pycache__"))
+    return folder
+
+
+def test_what_is_installed_outlives_an_update_that_fails(tmp_path: Path) -> None:
+    source, root = a_program(tmp_path / "source"), tmp_path / "root"
+    program = root / "opt" / "mcads-node"
+    script(source / "systemd" / "install", "--root", str(root))
+    (program / ".venv").mkdir()
+    (program / "mark").touch()
+    path = tmp_path / "bin"
+    path.mkdir()
+    (path / "tar").write_text("#!/bin/sh\nexit 1\n")
+    (path / "tar").chmod(0o700)
+    environment = {**os.environ, "PATH": f"{path}:{os.environ['PATH']}"}
+    command = [str(source / "systemd" / "install"), "--root", str(root)]
+    assert subprocess.run(command, env=environment, capture_output=True, check=False).returncode != 0
+    assert (program / "mark").exists() and (program / ".venv").is_dir()
+    # ended between its two renames: the next run goes on from there
+    program.rename(program.with_name(".mcads-node.old"))
+    script(source / "systemd" / "install", "--root", str(root))
+    assert (program / ".venv").is_dir() and not (program / "mark").exists()
+    assert [each.name for each in program.parent.iterdir()] == ["mcads-node"]
+
+
+def test_a_clone_in_place_stays_one(tmp_path: Path) -> None:
+    program = a_program(tmp_path / "opt" / "mcads-node")
+    (program / ".git").mkdir()
+    script(program / "systemd" / "install", "--root", str(tmp_path))
+    assert (program / ".git").is_dir()
+    assert "is a clone" in script(INSTALL, "--root", str(tmp_path), code=65)
+    assert (program / ".git").is_dir()
+
+
+def test_places_that_would_destroy_something_are_refused(tmp_path: Path) -> None:
+    below = a_program(tmp_path / "opt" / "mcads-node" / "source")
+    assert "lies within" in script(below / "systemd" / "install", "--root", str(tmp_path), code=64)
+    assert "lies within" in script(below / "systemd" / "install", "--root", str(below / "root"), code=64)
+    assert (below / "systemd" / "install").exists()
+    for file in (INSTALL, UNINSTALL):
+        assert "other than /" in script(file, "--root", "/", code=64)
+
+
+def test_nothing_is_purged_while_a_node_runs(tmp_path: Path) -> None:
+    data = tmp_path / "var" / "lib" / "mcads-node"
+    data.mkdir(parents=True)
+    (data / "node.db").touch()
+    program = a_program(tmp_path / "opt" / "mcads-node")
+    with (data / "lock.deliver").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        assert "nothing was removed" in script(UNINSTALL, "--root", str(tmp_path), "--purge", code=75)
+    assert (data / "node.db").exists() and program.exists()
+    script(UNINSTALL, "--root", str(tmp_path), "--purge")
+    assert not data.exists()

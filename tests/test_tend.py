@@ -102,7 +102,8 @@ def test_a_job_never_overlaps_itself_and_holds_up_no_other(capfd: pytest.Capture
     wait_for(lambda: len(most) >= 3)
     tender.stop()
     assert max(most) == 1
-    assert capfd.readouterr().err == ""
+    (said,) = map(json.loads, capfd.readouterr().err.splitlines())
+    assert (said["event"], said["job"]) == ("job.passed_over", "slow")
 
 
 def test_a_stop_tells_a_long_job_and_waits_for_it() -> None:
@@ -118,6 +119,27 @@ def test_a_stop_tells_a_long_job_and_waits_for_it() -> None:
     assert started.wait(5), "a job that runs soon did not run when the clock was started"
     tender.stop()
     assert seen == ["told"]
+
+
+def test_a_stop_does_not_wait_for_ever(capfd: pytest.CaptureFixture[str]) -> None:
+    configure_logs(as_json=True)
+    started, go_on = threading.Event(), threading.Event()
+
+    def hang() -> None:
+        started.set()
+        go_on.wait(30)
+
+    tender = Tender([Job(name="hangs", run=hang, every=timedelta(hours=1), soon=True)])
+    tender.start()
+    assert started.wait(5)
+    begun = time.monotonic()
+    assert tender.stop(0.2) is False
+    assert time.monotonic() - begun < 3
+    # the process would end: Python waits for no daemon
+    assert all(each.daemon for each in threading.enumerate() if each.name == "job-hangs")
+    go_on.set()
+    (said,) = map(json.loads, capfd.readouterr().err.splitlines())
+    assert (said["event"], said["job"]) == ("job.abandoned", "hangs")
 
 
 def test_a_job_has_one_kind_of_time() -> None:

@@ -25,7 +25,7 @@ from mcads_node.instance import Requestor
 from mcads_node.read.transfer_syntaxes import TRANSFER_SYNTAXES
 from mcads_node.receive.admission import Admission, AllowedRequestor, Cause, Refusal
 from mcads_node.receive.arrival import Arrival
-from mcads_node.receive.listener import MOST_STRANGERS
+from mcads_node.receive.crowd import MOST_STRANGERS
 from mcads_node.receive.scp import ReceiverSettings, StorageScp
 from mcads_node.tls import PeerTls, Tls, TlsFiles, now
 from tests import documents

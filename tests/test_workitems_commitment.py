@@ -230,7 +230,7 @@ def test_a_request_that_was_not_sent_is_due_again(store: Workitems, clock: Clock
 
 def test_a_destination_that_is_away_is_not_asked(store: Workitems, clock: Clock) -> None:
     store_all(store)
-    store.defer_destination("pacs", clock.now + HOUR, "connection refused")
+    store.defer_destination("pacs", clock.now + timedelta(minutes=15), "connection refused")
     assert store.request_commitment("pacs", clock.now + HOUR) is None
     (line,) = store.list_destinations()
     assert (line.failures, line.awaiting_commitment, line.oldest_stored) == (1, 2, clock.now)
@@ -253,6 +253,69 @@ def test_where_it_is_no_longer_wanted_nothing_is_awaited(store: Workitems) -> No
     store_all(store)
     assert store.waive_commitment("pacs") == 2
     assert settled(store)
+
+
+def test_a_failure_that_comes_after_it_was_waived_changes_nothing(store: Workitems, clock: Clock) -> None:
+    first, second = store_all(store)
+    request = ask(store, clock)
+    store.waive_commitment("pacs")
+    # retention may have deleted the files by now
+    clock.forward(60)
+    assert answer(store, request, [], [first, second]) == (0, 0, 0)
+    assert states(store) == ["STORED", "STORED"]
+    assert settled(store)
+
+
+def test_a_retracted_object_is_not_asked_for_and_not_sent_again(store: Workitems, clock: Clock) -> None:
+    store_all(store)
+    request = ask(store, clock)
+    note = stored(ObjectKind.KOS)
+    assert store.retract(store.retractable(1), note, "mistaken") is not None
+    clock.forward(3601)
+    assert store.request_commitment("pacs", clock.now + HOUR) is None
+    assert answer(store, request, [], list(request.deliveries)) == (0, 0, 0)
+    clock.forward(60)
+    (due,) = store.due_deliveries("pacs", 10)
+    assert due.sop_instance_uid == note.sop_instance_uid
+    store.record_delivery(due, Stored())
+    assert states(store) == ["STORED", "STORED", "STORED"]
+    assert settled(store)
+
+
+def test_what_arrives_while_it_is_retracted_is_not_asked_for(store: Workitems, clock: Clock) -> None:
+    first, second = store.due_deliveries("pacs", 10)
+    assert store.record_delivery(first, Stored())
+    assert store.retract(store.retractable(1), stored(ObjectKind.KOS), "mistaken") is not None
+    assert store.record_delivery(second, Stored(awaits_commitment=True))
+    assert store.request_commitment("pacs", clock.now + HOUR) is None
+
+
+def test_a_destination_that_answers_a_request_is_not_away(store: Workitems, clock: Clock) -> None:
+    first, second = store_all(store)
+    store.defer_destination("pacs", clock.now, "connection refused")
+    request = ask(store, clock)
+    assert store.destination_trouble("pacs") is not None
+    store.note_answer("pacs")
+    assert store.destination_trouble("pacs") is None
+    store.defer_destination("pacs", clock.now, "connection refused")
+    answer(store, request, [first, second])
+    assert store.destination_trouble("pacs") is None
+
+
+def test_a_clock_that_steps_back_does_not_keep_it_from_being_asked(store: Workitems, clock: Clock) -> None:
+    first, second = store_all(store)
+    clock.forward(-2 * 86400)
+    old = ask(store, clock)
+    # not at once again, for all the difference between the clocks
+    assert store.request_commitment("pacs", clock.now + HOUR) is None
+    # it is about what is there, though it was stored "in two days"
+    assert answer(store, old, [first], [second]) == (1, 1, 0)
+    clock.forward(10)
+    (again,) = store.due_deliveries("pacs", 10)
+    store.record_delivery(again, Stored(awaits_commitment=True))
+    ask(store, clock)
+    clock.forward(-2 * 86400)
+    assert ask(store, clock).deliveries[0].number == second.number
 
 
 def test_a_rejection_note_goes_to_whoever_stored_it_though_it_did_not_commit(
@@ -384,6 +447,12 @@ def test_one_process_has_a_destination_at_a_time(store: Workitems, clock: Clock)
     assert not store.hold_destination("pacs", "two", until)
     assert store.hold_destination("archive", "two", until)
     clock.forward(3601)
+    assert store.hold_destination("pacs", "two", clock.now + HOUR)
+    clock.forward(-86400)
+    # as long as all hold it, not for the day that the clock stepped back
+    assert store.hold_destination("pacs", "one", clock.now + HOUR)
+    assert not store.hold_destination("pacs", "two", clock.now + HOUR)
+    clock.forward(86400)
     assert store.hold_destination("pacs", "two", clock.now + HOUR)
     store.let_go_destination("pacs", "one")
     assert not store.hold_destination("pacs", "one", clock.now + HOUR)

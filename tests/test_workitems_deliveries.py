@@ -88,6 +88,48 @@ def test_a_dead_destination_is_left_alone_and_holds_up_no_other(store: Workitems
     assert store.due_deliveries("pacs", 10) == [other]
 
 
+def test_a_clock_that_steps_back_stops_no_delivery(store: Workitems, clock: Clock) -> None:
+    first, second = store.due_deliveries("pacs", 10)
+    store.record_delivery(second, Deferred(until=clock.now + timedelta(minutes=10), reason="busy"))
+    clock.forward(-86400)
+    assert store.due_deliveries("pacs", 10) == [first, store.due_deliveries("pacs", 2)[1]]
+    assert store.due_deliveries("pacs", 1) == [first]
+    # put off by the new clock it waits as ever, however long it has been tried by the old one
+    until = clock.now + timedelta(minutes=10)
+    assert store.record_delivery(first, Deferred(until=until, reason="busy"))
+    (other,) = store.due_deliveries("pacs", 10)
+    assert other.number == second.number
+    store.record_delivery(other, Stored())
+    assert store.due_deliveries("pacs", 10) == []
+    clock.now = until
+    (again,) = store.due_deliveries("pacs", 10)
+    assert (again.number, again.since) == (first.number, until - timedelta(minutes=10))
+
+
+def test_a_small_step_back_delays_nothing_either(store: Workitems, clock: Clock) -> None:
+    clock.forward(-300)
+    assert len(store.due_deliveries("pacs", 10)) == 2
+
+
+def test_a_clock_that_steps_back_leaves_no_destination_alone(store: Workitems, clock: Clock) -> None:
+    store.defer_destination("pacs", clock.now + timedelta(minutes=15), "connection refused")
+    assert store.due_deliveries("pacs", 10) == []
+    clock.forward(-86400)
+    assert len(store.due_deliveries("pacs", 10)) == 2
+    assert store.request_commitment("pacs", clock.now + timedelta(hours=1)) is None
+    store.defer_destination("pacs", clock.now + timedelta(minutes=15), "connection refused")
+    assert store.due_deliveries("pacs", 10) == []
+
+
+def test_what_was_no_attempt_is_not_counted(store: Workitems, clock: Clock) -> None:
+    first, _ = store.due_deliveries("pacs", 10)
+    until = clock.now + timedelta(minutes=1)
+    store.record_delivery(first, Deferred(until=until, reason="disk", counts=False))
+    clock.now = until
+    again = store.due_deliveries("pacs", 10)[-1]
+    assert (again.number, again.attempts) == (first.number, 0)
+
+
 def test_giving_up_by_age_does_not_mean_the_peer_answered(store: Workitems, clock: Clock) -> None:
     store.defer_destination("pacs", clock.now, "connection refused")
     delivery, _ = store.due_deliveries("pacs", 10)

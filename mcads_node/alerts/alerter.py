@@ -19,7 +19,7 @@ from mcads_node.alerts.conditions import (
     of_the_state,
 )
 from mcads_node.alerts.message import Channel, Message
-from mcads_node.errors import NodeError, TransientError
+from mcads_node.errors import NodeError
 from mcads_node.workitems import AlertEntry, Workitems
 
 log = structlog.stdlib.get_logger(__name__)
@@ -97,8 +97,8 @@ class Alerter:
             backlog, stuck = self._workitems.backlog(), self._workitems.stuck()
             conditions += of_the_state(backlog, stuck, self._settings.limits)
             whole = True
-        except TransientError as error:
-            # what cannot be asked is neither raised nor resolved
+        except NodeError as error:
+            # out of reach, or damaged: what cannot be asked is neither raised nor resolved
             entries, whole = dict(self._entries), False
             conditions.append(database_away(view.host, str(error)))
 
@@ -107,13 +107,17 @@ class Alerter:
             return host == view.host if local else whole
 
         after = {at: entry for at, entry in entries.items() if not is_ours(entry.key)}
-        for channel in self._channels:
-            mine = {
-                key: each for (name, key), each in entries.items() if name == channel.name and is_ours(key)
-            }
-            for entry in self._tell(channel, mine, conditions, view.host).values():
-                after[channel.name, entry.key] = entry
-        self._save(entries, after)
+        try:
+            for channel in self._channels:
+                mine = {
+                    key: each
+                    for (name, key), each in entries.items()
+                    if name == channel.name and is_ours(key)
+                }
+                for entry in self._tell(channel, mine, conditions, view.host).values():
+                    after[channel.name, entry.key] = entry
+        finally:
+            self._save(entries, after)
 
     def _tell(
         self, channel: Channel, mine: dict[str, AlertEntry], conditions: Sequence[Condition], host: str
@@ -126,8 +130,9 @@ class Alerter:
         message = Message(ae_title=self._settings.ae_title, host=host, at=now, notices=tuple(notices))
         try:
             channel.send(message)
-        except NodeError as error:
-            log.error("alert.unsent", channel=channel.name, alerts=len(notices), reason=str(error))
+        except Exception as error:  # noqa: BLE001 - a defect of one way must silence no other
+            reason = str(error) if isinstance(error, NodeError) else f"a defect: {type(error).__name__}"
+            log.error("alert.unsent", channel=channel.name, alerts=len(notices), reason=reason)
             metrics.alert_sent(channel.name, ok=False)
             return entries
         metrics.alert_sent(channel.name, ok=True)
@@ -153,7 +158,7 @@ class Alerter:
                 [after[at] for at in sorted(changed) if at in after],
                 [at for at in sorted(changed) if at not in after],
             )
-        except TransientError as error:
+        except NodeError as error:
             log.warning("alert.unsaved", reason=str(error))
             return
         self._unsaved = set()

@@ -21,11 +21,14 @@ class Kind(StrEnum):
     UNREPORTED = "unreported"
     DEAD_LETTERS = "dead-letters"
     DESTINATION = "destination"
+    DELIVERIES = "deliveries"
+    COMMITMENT = "commitment"
     QUEUE = "queue"
     DATABASE = "database"
     DISK = "disk"
     CERTIFICATE = "certificate"
     AUDIT = "audit"
+    BACKUP = "backup"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -47,6 +50,13 @@ class Limits:
     queue_age: timedelta = timedelta(minutes=30)
     destination: timedelta = timedelta(minutes=60)
     certificate: timedelta = timedelta(days=30)
+    #: what waits for a destination that can be reached; and for its Storage Commitment
+    delivery: timedelta = timedelta(minutes=60)
+    commitment: timedelta = timedelta(hours=24)
+    #: one is made each day, and may take its time
+    backup: timedelta = timedelta(hours=26)
+    #: names of the destinations that there are; None: not looked at
+    destinations: frozenset[str] | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -62,6 +72,8 @@ class MachineView:
     certificates: Mapping[str, datetime] = field(default_factory=dict)
     #: audit messages lost since the last look
     audit_lost: int = 0
+    #: when the last whole backup was made, or since when there should be one; None: none are made
+    backup_since: datetime | None = None
 
 
 #: more of one sort are told as one
@@ -74,13 +86,20 @@ def of_the_state(backlog: Backlog, stuck: Stuck, limits: Limits) -> list[Conditi
     return [
         *_bounded(found),
         *_unreachable(backlog, limits),
+        *_undelivered(backlog, limits),
+        *_uncommitted(backlog, limits),
         *_queues(backlog, limits),
     ]
 
 
 def of_the_machine(view: MachineView, limits: Limits, now: datetime) -> list[Condition]:
     """Say what is wrong with this machine."""
-    return [*_disk(view), *_certificates(view, limits, now), *_audit(view)]
+    return [
+        *_disk(view),
+        *_certificates(view, limits, now),
+        *_audit(view),
+        *_backup(view, limits, now),
+    ]
 
 
 def database_away(host: str, reason: str) -> Condition:
@@ -149,6 +168,41 @@ def _unreachable(backlog: Backlog, limits: Limits) -> Iterator[Condition]:
             )
 
 
+def _undelivered(backlog: Backlog, limits: Limits) -> Iterator[Condition]:
+    for each in backlog.destinations:
+        if not each.pending or each.oldest is None:
+            continue
+        if limits.destinations is not None and each.name not in limits.destinations:
+            yield Condition(
+                key=f"unknown-destination/{each.name}",
+                kind=Kind.DELIVERIES,
+                text=f"{each.pending} object(s) wait for {each.name}, which is no destination any more.",
+                advice="Put it back into destinations of node.yaml, and start the node anew.",
+            )
+        elif each.failing_since is None and backlog.at - each.oldest >= limits.delivery:
+            yield Condition(
+                key=f"deliveries/{each.name}",
+                kind=Kind.DELIVERIES,
+                text=f"{each.pending} object(s) wait for {each.name}, which can be reached;"
+                f" the oldest since {_moment(each.oldest)}.",
+                advice="mcads-node check --live; is it slow, does it answer with failures, or does no"
+                " process deliver?",
+            )
+
+
+def _uncommitted(backlog: Backlog, limits: Limits) -> Iterator[Condition]:
+    for each in backlog.destinations:
+        since = each.oldest_stored
+        if since is not None and backlog.at - since >= limits.commitment:
+            yield Condition(
+                key=f"commitment/{each.name}",
+                kind=Kind.COMMITMENT,
+                text=f"{each.name} has not said that it keeps {each.awaiting_commitment} object(s);"
+                f" the oldest is stored there since {_moment(since)}.",
+                advice="Does it answer requests for Storage Commitment, and can it reach this node?",
+            )
+
+
 def _queues(backlog: Backlog, limits: Limits) -> Iterator[Condition]:
     for queue in backlog.queues:
         if queue.due_at is not None and backlog.at - queue.due_at >= limits.queue_age:
@@ -194,6 +248,17 @@ def _audit(view: MachineView) -> Iterator[Condition]:
             kind=Kind.AUDIT,
             text=f"{view.audit_lost} message(s) of the audit trail could not be sent.",
             advice="Is the audit repository reached? The events are kept in the database.",
+        )
+
+
+def _backup(view: MachineView, limits: Limits, now: datetime) -> Iterator[Condition]:
+    since = view.backup_since
+    if since is not None and now - since >= limits.backup:
+        yield Condition(
+            key=f"backup@{view.host}",
+            kind=Kind.BACKUP,
+            text=f"No whole backup has been made since {_moment(since)}.",
+            advice="See job.failed in the journal; mcads-node backup makes one, or says why it cannot.",
         )
 
 

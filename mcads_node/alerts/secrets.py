@@ -13,7 +13,7 @@ def secret_in(path: Path) -> str:
     Raises
     ------
     TransientError
-        It cannot be read, or is empty.
+        It cannot be read, is empty, or holds what cannot be sent.
     """
     try:
         lines = path.read_text(encoding="utf-8").splitlines()
@@ -22,4 +22,8 @@ def secret_in(path: Path) -> str:
         raise TransientError(f"{path} cannot be read: {reason}") from error
     if not lines or not lines[0].strip():
         raise TransientError(f"{path}: expected a secret in its first line")
-    return lines[0].strip()
+    secret = lines[0].strip()
+    if not (secret.isascii() and secret.isprintable()):
+        # typically a dash or a quotation mark that a word processor had put in its place
+        raise TransientError(f"{path}: expected a secret of printable ASCII characters in its first line")
+    return secret

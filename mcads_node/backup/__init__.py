@@ -9,7 +9,7 @@ has is linked from there, one that lies in the same file system is linked from t
 is copied. A hard link shares the bytes: against a disk that fails only a backup on another disk helps.
 """
 
-from mcads_node.backup.making import BackupMade, make_backup
+from mcads_node.backup.making import BackupMade, last_backup, make_backup
 from mcads_node.backup.restoring import Restored, restore_backup
 
-__all__ = ["BackupMade", "Restored", "make_backup", "restore_backup"]
+__all__ = ["BackupMade", "Restored", "last_backup", "make_backup", "restore_backup"]

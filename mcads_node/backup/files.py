@@ -5,20 +5,28 @@ from __future__ import annotations
 import errno
 import hashlib
 import os
-import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 from mcads_node.errors import PermanentError, StorageFull, TransientError
 
 _NO_ROOM = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
+_CHUNK = 1024 * 1024
 
 
-def digest_of(file: Path) -> str:
-    """SHA-256 of a file, hex."""
+def go_on_always() -> None:
+    """Never end what is being done."""
+
+
+def digest_of(file: Path, go_on: Callable[[], None] = go_on_always) -> str:
+    """SHA-256 of a file, hex; `go_on` is called all the while, and ends it by raising."""
+    digest = hashlib.sha256()
     with file.open("rb") as opened:
-        return hashlib.file_digest(opened, "sha256").hexdigest()
+        while chunk := opened.read(_CHUNK):
+            go_on()
+            digest.update(chunk)
+    return digest.hexdigest()
 
 
 def link(source: Path, target: Path) -> bool:
@@ -35,15 +43,20 @@ def link(source: Path, target: Path) -> bool:
     return True
 
 
-def copy(source: Path, target: Path) -> None:
-    """Copy a file under a temporary name, force it to the device, and give it its name."""
+def copy(source: Path, target: Path, go_on: Callable[[], None] = go_on_always) -> None:
+    """Copy a file under a temporary name, force it to the device, and give it its name.
+
+    `go_on` is called all the while, and ends it by raising.
+    """
     make_folder(target.parent)
     temporary = target.with_name(f"{target.name}.part")
     temporary.unlink(missing_ok=True)
     with source.open("rb") as readable:
         descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
         with open(descriptor, "wb") as writable:  # noqa: PTH123 - a descriptor, not a path
-            shutil.copyfileobj(readable, writable, 1024 * 1024)
+            while chunk := readable.read(_CHUNK):
+                go_on()
+                writable.write(chunk)
             writable.flush()
             os.fsync(writable.fileno())
     temporary.rename(target)

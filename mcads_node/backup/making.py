@@ -12,16 +12,19 @@ import os
 import re
 import shutil
 import threading
+import zlib
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 
 import structlog
 
 from mcads_node import __version__
-from mcads_node.backup.files import copy, digest_of, link, make_folder, mapped, sync, sync_folders
+from mcads_node.backup.collecting import Collection, Wanted
+from mcads_node.backup.files import digest_of, make_folder, mapped, sync, sync_folders
 from mcads_node.backup.manifest import DATABASE, MANIFEST, RESULTS, SPOOL, FileEntry, Manifest, read_manifest
 from mcads_node.errors import NodeError, PermanentError, TransientError
 from mcads_node.state import State
@@ -30,6 +33,8 @@ from mcads_node.workitems import Snapshot
 log = structlog.stdlib.get_logger(__name__)
 
 _NAME = re.compile(r"backup-[0-9]{8}T[0-9]{9}Z", re.ASCII)
+#: in so many days each file of the backups is read again once: a medium forgets in silence
+_READ_ALL_IN = 7
 _UNFINISHED = re.compile(rf"\.{_NAME.pattern}\.part", re.ASCII)
 
 #: told what is being done (``database``, ``files``), how much of it is done, and how much there is
@@ -47,41 +52,8 @@ class BackupMade:
     size: int
     #: files that were copied, not linked
     copied: int
-    #: files that rows say are there, and that were not
+    #: files that rows say are there, and that were not, or not whole
     missing: tuple[str, ...]
-
-
-@dataclass
-class _Collection:
-    """Files on their way into a backup."""
-
-    folder: Path
-    #: the backup before this one, and what it says of its files
-    previous: Path | None
-    known: dict[str, FileEntry]
-    files: dict[str, FileEntry] = field(default_factory=dict)
-    gone: list[str] = field(default_factory=list)
-    copied: int = 0
-
-    def take(self, path: str, source: Path) -> None:
-        """Link or copy one file; one that is not there is noted."""
-        if self.previous is not None and path in self.known:
-            try:
-                if link(self.previous / path, self.folder / path):
-                    # it has not been read again: restoring reads all, and a disk that forgets is found there
-                    self.files[path] = self.known[path]
-                    return
-            except FileNotFoundError:
-                pass
-        target = self.folder / path
-        try:
-            if not link(source, target):
-                copy(source, target)
-                self.copied += 1
-        except FileNotFoundError:
-            self.gone.append(path)
-            return
-        self.files[path] = FileEntry(size=target.stat().st_size, sha256=digest_of(target))
 
 
 def make_backup(
@@ -126,10 +98,31 @@ def make_backup(
             _remove(_named(directory, _UNFINISHED))
             made = _make(state, directory, go_on)
             if keep is not None:
-                _remove(_named(directory, _NAME)[:-keep])
+                _remove(_oldest_first(directory, made.folder)[:-keep])
+            ahead = [each.name for each in _named(directory, _NAME) if each.name > made.folder.name]
+    if ahead:
+        log.warning("backup.dated_ahead", backups=ahead)
     for path in made.missing:
         log.error("backup.file_missing", path=path)
     return made
+
+
+def last_backup(directory: Path, now: datetime) -> datetime | None:
+    """Say when the last whole backup in a folder was made, by its name; None where there is none.
+
+    One that is dated in the future is passed over: it says nothing of today.
+
+    Raises
+    ------
+    NodeError
+        The folder cannot be read.
+    """
+    with mapped():
+        if not directory.is_dir():
+            return None
+        whole = [each.name for each in _named(directory, _NAME) if (each / MANIFEST).is_file()]
+    moments = (datetime.strptime(f"{name}+0000", "backup-%Y%m%dT%H%M%S%fZ%z") for name in whole)
+    return max((moment for moment in moments if moment <= now), default=None)
 
 
 def _make(state: State, directory: Path, progress: Progress) -> BackupMade:
@@ -143,21 +136,24 @@ def _make(state: State, directory: Path, progress: Progress) -> BackupMade:
         snapshot = state.workitems.copy_database(database, lambda done, n: progress("database", done, n))
         sync(database)
         found = _collection(directory, part)
-        wanted = _files_of(state, snapshot)
-        for number, (path, source) in enumerate(wanted):
-            progress("files", number, len(wanted))
-            found.take(path, source)
+        wanted = _files_of(state, snapshot, now)
+        for number, each in enumerate(wanted):
+            found.take(each, partial(progress, "files", number, len(wanted)))
         progress("files", len(wanted), len(wanted))
         still = _still_kept(state, found.gone)
+        entry = FileEntry(
+            size=database.stat().st_size, sha256=digest_of(database, partial(progress, "files", 1, 1))
+        )
         manifest = Manifest(
             made_at=now.isoformat(),
             version=__version__,
             kind=snapshot.kind,
             schema_revision=snapshot.revision,
-            database=FileEntry(size=database.stat().st_size, sha256=digest_of(database)),
+            database=entry,
             files=found.files,
             let_go=tuple(path for path in found.gone if path not in still),
             missing=tuple(path for path in found.gone if path in still),
+            damaged={path: entry for path, entry in found.damaged.items() if path in still},
         )
         manifest.write(part)
         sync_folders(part)
@@ -173,22 +169,33 @@ def _make(state: State, directory: Path, progress: Progress) -> BackupMade:
     )
 
 
-def _files_of(state: State, snapshot: Snapshot) -> list[tuple[str, Path]]:
-    """Give the path in the backup, and the place now, of every file that the copied rows speak of."""
+def _files_of(state: State, snapshot: Snapshot, now: datetime) -> list[Wanted]:
+    """Say which files the copied rows speak of, and which are read though the last backup has them."""
     folders = ((SPOOL, state.spool, snapshot.spool), (RESULTS, state.results, snapshot.results))
-    return [(f"{top}/{path}", spool.locate(path)) for top, spool, paths in folders for path in sorted(paths)]
+    return [
+        Wanted(
+            path=f"{top}/{path}",
+            source=spool.locate(path),
+            size=snapshot.sizes.get(path),
+            sha256=snapshot.digests.get(path),
+            again=(zlib.crc32(path.encode()) + now.toordinal()) % _READ_ALL_IN == 0,
+        )
+        for top, spool, paths in folders
+        for path in sorted(paths)
+    ]
 
 
-def _collection(directory: Path, part: Path) -> _Collection:
+def _collection(directory: Path, part: Path) -> Collection:
     """Begin with what the last backup has; one that cannot be read is passed over."""
-    for previous in reversed(_named(directory, _NAME)):
+    for previous in reversed(_oldest_first(directory, part)):
         try:
             manifest = read_manifest(previous)
         except PermanentError as error:
             log.warning("backup.unreadable", backup=previous.name, reason=str(error))
             continue
-        return _Collection(folder=part, previous=previous, known=dict(manifest.files))
-    return _Collection(folder=part, previous=None, known={})
+        known = {**manifest.damaged, **manifest.files}
+        return Collection(folder=part, previous=previous, there=frozenset(manifest.files), known=known)
+    return Collection(folder=part)
 
 
 def _still_kept(state: State, gone: Sequence[str]) -> set[str]:
@@ -197,6 +204,16 @@ def _still_kept(state: State, gone: Sequence[str]) -> set[str]:
         return set()
     kept = {f"{SPOOL}/{path}" for path in state.workitems.spool_paths()}
     return kept | {f"{RESULTS}/{path}" for path in state.workitems.result_paths()}
+
+
+def _oldest_first(directory: Path, made: Path) -> list[Path]:
+    """Backups that there are, the one just made (or begun) the last, whatever the clock has said."""
+    name = made.name.removeprefix(".").removesuffix(".part")
+    others = [each for each in _named(directory, _NAME) if each.name != name]
+    # a clock was wrong: which of them is the older cannot be told by their names, so they go first
+    ahead = [each for each in others if each.name > name]
+    mine = [directory / name] if (directory / name).is_dir() else []
+    return [*ahead, *(each for each in others if each.name <= name), *mine]
 
 
 def _named(directory: Path, name: re.Pattern[str]) -> list[Path]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
@@ -49,8 +49,10 @@ class Manifest:
     files: Mapping[str, FileEntry]
     #: paths of files that were let go (retention) while the backup was made
     let_go: tuple[str, ...] = ()
-    #: paths of files that rows say are there, and that were not
+    #: paths of files that rows say are there, and that were not, or not whole
     missing: tuple[str, ...] = ()
+    #: those of them that were there, but are not what was once backed up, which is this
+    damaged: Mapping[str, FileEntry] = field(default_factory=dict)
 
     def write(self, folder: Path) -> None:
         """Write it durably into the folder of a backup."""
@@ -86,9 +88,14 @@ def read_manifest(folder: Path) -> Manifest:
             kind=str(said["kind"]),
             schema_revision=str(said["schema_revision"]),
             database=FileEntry(**said["database"]),
-            files={str(path): FileEntry(**entry) for path, entry in said["files"].items()},
+            files=_entries(said["files"]),
             let_go=tuple(said["let_go"]),
             missing=tuple(said["missing"]),
+            damaged=_entries(said.get("damaged", {})),
         )
     except (KeyError, TypeError, AttributeError):
         raise PermanentError(f"{file} is damaged: it does not say all that a manifest says") from None
+
+
+def _entries(said: Mapping[str, Any]) -> dict[str, FileEntry]:
+    return {str(path): FileEntry(**entry) for path, entry in said.items()}

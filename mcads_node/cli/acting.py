@@ -102,6 +102,10 @@ def backup(
 def restore(
     backup: Annotated[Path, typer.Argument(help="Folder of one backup.")],
     config: ConfigOption = DEFAULT_CONFIG,
+    without_damaged: Annotated[
+        bool,
+        typer.Option("--without-damaged", help="Restore what is whole; the rest is put on record as lost."),
+    ] = False,
 ) -> None:
     """Put a backup in place where a node has no state yet; what waited for delivery is delivered by `serve`.
 
@@ -112,9 +116,11 @@ def restore(
 
     configure_logs()
     with steps_progress(err) as progress:
-        done = put_back(config, backup, progress)
+        done = put_back(config, backup, progress, without_damaged=without_damaged)
     waiting = ", ".join(f"{count} to {name}" for name, count in sorted(done.pending.items())) or "none"
     text = f"restored as of {done.made_at}: {done.files} files; deliveries that wait: {waiting}"
     out.print(text, highlight=False, soft_wrap=True)
     for path in done.missing:
         err.print(f"was missing when the backup was made: {path}", style="red", highlight=False)
+    for path in done.damaged:
+        err.print(f"is damaged in the backup, and lost: {path}", style="red", highlight=False)

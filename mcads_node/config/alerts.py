@@ -62,5 +62,7 @@ class AlertsSection(Section):
     email: EmailSection | None = None
     queue_age_minutes: Annotated[float, Field(gt=0)] = 30.0
     destination_minutes: Annotated[float, Field(gt=0)] = 60.0
+    delivery_minutes: Annotated[float, Field(gt=0)] = 60.0
+    commitment_hours: Annotated[float, Field(gt=0)] = 24.0
     certificate_days: Annotated[float, Field(ge=0)] = 30.0
     repeat_hours: Annotated[float, Field(gt=0)] = 24.0

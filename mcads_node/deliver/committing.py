@@ -32,6 +32,8 @@ class Asked:
     on_report: TakeReport
     #: how long such an answer is waited for; one that comes later comes on an association of the peer's own
     wait_seconds: float
+    #: told as soon as the peer has answered anything, also that it does not take the request
+    on_answer: Callable[[], None] = lambda: None
     #: asked while waiting; where it says no, the wait is over
     goes_on: Callable[[], bool] = lambda: True
 
@@ -47,7 +49,7 @@ def ask(destination: DestinationAddress, asked: Asked, caller: Caller) -> str | 
     Raises
     ------
     PeerUnreachable
-        No association could be made: the peer knows nothing of the request.
+        No association could be made, or it broke at once: the peer knows nothing of the request.
     """
     reported = threading.Event()
 
@@ -60,12 +62,14 @@ def ask(destination: DestinationAddress, asked: Asked, caller: Caller) -> str | 
     contexts = [build_context(PUSH_MODEL, list(TRANSFER_SYNTAXES))]
     with associated(destination, contexts, caller, handlers) as (association, _):
         if not association.accepted_contexts:
+            asked.on_answer()
             return f"{destination} does not support Storage Commitment"
         status = association.send_n_action(
             _action_information(asked.request), REQUEST_COMMITMENT, PUSH_MODEL, PUSH_MODEL_INSTANCE
         )[0].get("Status")
         if status is None:
             return f"{destination} did not answer the N-ACTION"
+        asked.on_answer()
         if status != 0x0000:
             return f"{destination} answered the N-ACTION with status 0x{status:04X}"
         deadline = time.monotonic() + asked.wait_seconds

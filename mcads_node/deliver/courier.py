@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import contextlib
 import secrets
 import threading
 import time
+import traceback
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
 
 import structlog
 
@@ -16,7 +19,7 @@ from mcads_node import metrics, pulse
 from mcads_node.backoff import ErrorKind, Failure, GiveUp, next_attempt
 from mcads_node.deliver.committing import Asked, ask
 from mcads_node.deliver.lane import Lane
-from mcads_node.deliver.send import Answer, Outgoing, send
+from mcads_node.deliver.send import Answer, ObjectUnavailable, Outgoing, send
 from mcads_node.deliver.terms import DeliveryQueue, DeliverySettings, Transfer, outcome_of
 from mcads_node.errors import NodeError, PeerUnreachable
 from mcads_node.spool import Spool
@@ -30,6 +33,8 @@ _ASK_EVERY = 60.0
 _OTHERS_SECONDS = 1.0
 #: a courier that is silent for longer stands still: no object takes so long, see lane.py
 _SILENCE_SECONDS = 900.0
+#: an object whose file cannot be read is left alone for so long; the others go on
+_UNAVAILABLE = timedelta(minutes=1)
 
 
 @dataclass(kw_only=True)
@@ -103,6 +108,7 @@ class Courier(threading.Thread):
             # before it looks, so that what is planned while it looks wakes it again
             self._wake.clear()
             pulse.beat(within=_SILENCE_SECONDS)
+            begun = time.monotonic()
             try:
                 while self._deliver_or_ask():
                     pass
@@ -110,12 +116,25 @@ class Courier(threading.Thread):
             except NodeError as error:
                 log.warning("delivery.interrupted", destination=self._destination, error=str(error))
                 pause = self._settings.poll_seconds
+            except Exception as error:  # noqa: BLE001 - whatever one destination brings to light ends no other
+                pause = self._rest_after(error, begun)
             if not self._stopping.is_set():
                 self._wake.wait(pause)
         pulse.rest()
 
     def _goes_on(self) -> bool:
         return not self._stopping.is_set() and self._lane.hold()
+
+    def _rest_after(self, error: Exception, begun: float) -> float:
+        """Leave a destination alone with which something happened that nobody foresaw; seconds to pause."""
+        # only type and place are told: the text of such an error may quote a data set
+        place = traceback.extract_tb(error.__traceback__)[-1]
+        what, where = type(error).__name__, f"{Path(place.filename).name}:{place.lineno}"
+        log.critical("courier.fault", destination=self._destination, error=what, where=where)
+        # what was unforeseen may be in there; the pause is kept in any case
+        with contextlib.suppress(Exception):
+            self._leave_alone(f"an unforeseen {what} in {where}", begun)
+        return self._settings.poll_seconds
 
     def _pause(self) -> float:
         """Seconds until there is something to do."""
@@ -164,8 +183,21 @@ class Courier(threading.Thread):
         except PeerUnreachable as error:
             unreachable = str(error)
             self._leave_alone(unreachable, begun)
-        self._tell(tally, begun, unreachable)
+        except ObjectUnavailable as error:
+            self._put_off(waiting[error.outgoing], str(error))
+            raise
+        finally:
+            self._tell(tally, begun, unreachable)
         return unreachable is None
+
+    def _put_off(self, delivery: Delivery, reason: str) -> None:
+        """Try others before an object whose file could not be read; that was no attempt."""
+        now = _now()
+        answer = Answer(failure=ErrorKind.UNREACHABLE, status=None, reason=reason)
+        outcome = outcome_of(answer, delivery, self._policy, now, self._random)
+        if isinstance(outcome, Deferred):
+            outcome = replace(outcome, until=now + _UNAVAILABLE, counts=False)
+        self._queue.record_delivery(delivery, outcome)
 
     def _tell(self, tally: _Tally, begun: float, unreachable: str | None) -> None:
         if self._settings.observer is None:
@@ -246,6 +278,7 @@ class Courier(threading.Thread):
         asked = Asked(
             request=request,
             on_report=self._record_report,
+            on_answer=self._note_answer,
             wait_seconds=self._terms.report_seconds,
             goes_on=self._goes_on,
         )
@@ -256,9 +289,7 @@ class Courier(threading.Thread):
             self._queue.withdraw_commitment(request)
             self._leave_alone(str(error), begun)
             return False
-        if hindrance is None:
-            self._lane.note_answer()
-        else:
+        if hindrance is not None:
             log.warning(
                 "commitment.not_accepted",
                 destination=self._destination,
@@ -266,6 +297,10 @@ class Courier(threading.Thread):
                 reason=hindrance,
             )
         return True
+
+    def _note_answer(self) -> None:
+        self._lane.note_answer()
+        self._queue.note_answer(self._destination)
 
     def _record_report(self, report: CommitmentReport) -> CommitmentOutcome | None:
         outcome = self._queue.record_commitment(report, self._settings.policy_of)

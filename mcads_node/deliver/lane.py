@@ -72,7 +72,8 @@ class Lane:
     def hold(self) -> bool:
         """Have the destination for this process, for long enough to send one object more."""
         now = datetime.now(UTC)
-        if self._held_until - now < _LEAST_LEFT:
+        # more than a whole hold is left where the clock stepped back: then another may take it
+        if not _LEAST_LEFT <= self._held_until - now <= _HOLD:
             until = now + _HOLD
             if not self._queue.hold_destination(self.destination, self._holder, until):
                 return False

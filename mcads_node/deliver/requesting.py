@@ -162,7 +162,8 @@ def associated(
     Raises
     ------
     PeerUnreachable
-        With the reason, as far as the peer or the operating system gave one.
+        With the reason, as far as the peer or the operating system gave one; also where the association is
+        gone by the time that the caller's block sends something.
     """
     heard = Heard()
     entity = _Entity(ae_title=caller.ae_title)
@@ -189,6 +190,11 @@ def associated(
     try:
         yield association, heard
         association.release()
+    except (RuntimeError, ValueError) as error:
+        # so pynetdicom answers a caller that sends after the peer has aborted
+        if association.is_established or no_context_accepted:
+            raise
+        raise PeerUnreachable(f"{destination} aborted the association, or the connection was lost") from error
     finally:
         if association.is_established:
             association.abort()

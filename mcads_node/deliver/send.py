@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import time
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -15,11 +16,21 @@ from pynetdicom.presentation import build_context
 
 from mcads_node.backoff import ErrorKind
 from mcads_node.deliver.requesting import Caller, DestinationAddress, Heard, associated
-from mcads_node.errors import InstanceUnreadable, PeerUnreachable
+from mcads_node.errors import InstanceUnreadable, PeerUnreachable, TransientError
 from mcads_node.instance import is_valid_uid
 from mcads_node.store_status import Answer, answer_of
 
-__all__ = ["Answer", "Caller", "DestinationAddress", "EchoResult", "Outgoing", "echo", "negotiate", "send"]
+__all__ = [
+    "Answer",
+    "Caller",
+    "DestinationAddress",
+    "EchoResult",
+    "ObjectUnavailable",
+    "Outgoing",
+    "echo",
+    "negotiate",
+    "send",
+]
 
 _VERIFICATION = "1.2.840.10008.1.1"
 #: PS3.8 section 9.3.2: context IDs are the odd numbers up to 255
@@ -71,6 +82,14 @@ class Outgoing:
         )
 
 
+class ObjectUnavailable(TransientError):
+    """The file of an object cannot be read just now: that is about this machine, not about the peer."""
+
+    def __init__(self, outgoing: Outgoing, cause: OSError) -> None:
+        self.outgoing = outgoing
+        super().__init__(f"the file of an object cannot be read: {cause.strerror or type(cause).__name__}")
+
+
 @dataclass(frozen=True, kw_only=True)
 class EchoResult:
     """How a C-ECHO went."""
@@ -111,6 +130,8 @@ def send(
     PeerUnreachable
         No association could be made, or it broke, or the peer has no room. Objects that `on_answer` was told
         of are dealt with, the others were not sent.
+    ObjectUnavailable
+        A file could not be read, though it is there; likewise.
     """
     kinds = sorted({(each.sop_class_uid, each.transfer_syntax_uid) for each in objects})
     if len(kinds) > MAX_CONTEXTS:
@@ -209,11 +230,22 @@ def _words(result: int) -> str:
 
 def _damage(outgoing: Outgoing) -> str | None:
     try:
-        with outgoing.path.open("rb") as file:
+        with _readable(outgoing), outgoing.path.open("rb") as file:
             digest = hashlib.file_digest(file, "sha256").hexdigest() if outgoing.digest else None
-    except OSError as error:
+    except FileNotFoundError as error:
         return f"its file cannot be read: {error.strerror or error}"
     return None if digest == outgoing.digest else "its file is damaged: its SHA-256 is not the one on record"
+
+
+@contextlib.contextmanager
+def _readable(outgoing: Outgoing) -> Iterator[None]:
+    """Tell what may be over in a minute (input/output, too many open files) from a file that is gone."""
+    try:
+        yield
+    except FileNotFoundError:
+        raise
+    except OSError as error:
+        raise ObjectUnavailable(outgoing, error) from error
 
 
 def _store(association: Association, outgoing: Outgoing, message_id: int, heard: Heard) -> Answer:
@@ -221,9 +253,14 @@ def _store(association: Association, outgoing: Outgoing, message_id: int, heard:
     if not association.is_established:
         return Answer(failure=ErrorKind.UNREACHABLE, status=None, reason=lost)
     timeout = association.ae.dimse_timeout or 0.0
-    # pynetdicom's clock starts when the bytes are queued, not when they are sent
-    association.dimse_timeout = timeout + outgoing.path.stat().st_size / _SLOWEST_LINK
-    status = association.send_c_store(outgoing.path, msg_id=message_id, priority=0).get("Status")
+    try:
+        with _readable(outgoing):
+            # pynetdicom's clock starts when the bytes are queued, not when they are sent
+            association.dimse_timeout = timeout + outgoing.path.stat().st_size / _SLOWEST_LINK
+            status = association.send_c_store(outgoing.path, msg_id=message_id, priority=0).get("Status")
+    except FileNotFoundError as error:
+        # gone since it was looked at, a moment ago: the next look says so
+        raise ObjectUnavailable(outgoing, error) from error
     if status is not None:
         return answer_of(status, heard.comment)
     reason = lost if association.acse.is_aborted() else f"{lost}, or no answer came within {timeout:g} s"

@@ -35,6 +35,9 @@ class DeliveryQueue(Protocol):
     def defer_destination(self, name: str, until: datetime, reason: str) -> DestinationTrouble:
         """Leave a destination alone until then."""
 
+    def note_answer(self, name: str) -> None:
+        """Forget why it was left alone: it has answered."""
+
     def destination_trouble(self, name: str) -> DestinationTrouble | None:
         """Why it was left alone, if it was."""
 

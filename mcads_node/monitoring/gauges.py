@@ -25,6 +25,8 @@ class Machine:
     certificates: Mapping[str, datetime] = field(default_factory=dict)
     #: vital threads that have fallen silent
     threads_silent: int = 0
+    #: when the last whole backup was made, or since when there should be one; None: none are looked for
+    backup_since: datetime | None = None
 
 
 def gauges(machine: Machine, backlog: Backlog | None) -> list[Gauge]:
@@ -43,6 +45,11 @@ def _of_machine(machine: Machine) -> list[Gauge]:
         _single("mcads_database_bytes", "Size of the database.", machine.database_bytes),
         _single("mcads_workers_alive", "Worker processes with a model.", machine.workers_alive),
         _single("mcads_threads_silent", "Vital threads that stand still.", machine.threads_silent),
+        _single(
+            "mcads_backup_timestamp_seconds",
+            "When the last whole backup was made, or since when there should be one.",
+            None if machine.backup_since is None else machine.backup_since.timestamp(),
+        ),
         Gauge(
             name="mcads_certificate_expiry_timestamp_seconds",
             meaning="When a certificate of the node's expires.",
@@ -92,6 +99,11 @@ def _of_backlog(backlog: Backlog) -> list[Gauge]:
             "mcads_deliveries_uncommitted",
             "Objects stored whose Storage Commitment is awaited.",
             [line.awaiting_commitment for line in lines],
+        ),
+        by_destination(
+            "mcads_deliveries_uncommitted_age_seconds",
+            "Since when the oldest of them has been stored.",
+            [age(line.oldest_stored) for line in lines],
         ),
         by_destination(
             "mcads_deliveries_dead_letters",

@@ -28,6 +28,8 @@ class Cause(StrEnum):
     CONGESTED = "congested"
     #: the association came about, without this SOP class
     NO_CONTEXT = "no_context"
+    #: the association was ended for an object that is too large
+    TOO_LARGE = "too_large"
     #: no TLS came about, so that nobody knows who it was
     TLS = "tls"
     OTHER = "other"
@@ -115,6 +117,10 @@ class Admission:
         if congested:
             return Rejection(**_CONGESTION, cause=Cause.CONGESTED, reason="no room for more objects")
         return self._limit(requestor, open_associations)
+
+    def lists(self, address: str) -> bool:
+        """Whether an address is one of any requestor's."""
+        return any(_lies_in(address, each.network) for each in self.requestors)
 
     def _limit(self, requestor: Requestor, open_associations: Sequence[str]) -> Rejection | None:
         if len(open_associations) >= self.max_associations:

@@ -13,7 +13,7 @@ from mcads_node.instance import ReceivedInstance, Requestor, is_valid_uid
 from mcads_node.product import IMPLEMENTATION_CLASS_UID, IMPLEMENTATION_VERSION_NAME
 from mcads_node.receive.identifiers import read_identifiers
 from mcads_node.spool import Spool
-from mcads_node.workitems.records import Receipt
+from mcads_node.workitems.records import KeptFile, Receipt
 
 #: C-STORE statuses, PS3.4 table B.2-1 and PS3.7 annex C
 SUCCESS = 0x0000
@@ -158,6 +158,12 @@ class Records(Protocol):
     def record_unreadable(self, instance: ReceivedInstance, reason: str) -> Receipt:
         """Commit one row for bytes in the spool that cannot be taken for an instance."""
 
+    def kept_file(self, instance: ReceivedInstance, *, is_readable: bool) -> KeptFile | None:
+        """Give the file on record of an instance that came before; None where it was let go."""
+
+    def replace_file(self, lost: KeptFile, instance: ReceivedInstance) -> bool:
+        """Commit that an instance has the new file in place of one that is lost."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class Kept:
@@ -232,10 +238,20 @@ def _record(arrival: Arrival, spool: Spool, records: Records) -> Receipt:
             receipt = records.record_received(received)
         else:
             receipt = records.record_unreadable(received, arrival.objection.reason)
+        is_known = receipt in (Receipt.DUPLICATE, Receipt.CONFLICT_AGAIN)
+        is_needed = not is_known or _stands_in(received, arrival, spool, records)
     except StorageFull:
         # said by the database, so there is no row; a file that waits for its removal would take the room
         spool.delete(stored.path)
         raise
-    if receipt in (Receipt.DUPLICATE, Receipt.CONFLICT_AGAIN):
+    if not is_needed:
         spool.delete(stored.path)
     return receipt
+
+
+def _stands_in(received: ReceivedInstance, arrival: Arrival, spool: Spool, records: Records) -> bool:
+    """Put the new file in the place of one on record that is lost; False: it is not needed."""
+    kept = records.kept_file(received, is_readable=arrival.objection is None)
+    if kept is None or spool.holds(kept.path, kept.size):
+        return False
+    return records.replace_file(kept, received)

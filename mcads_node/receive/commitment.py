@@ -49,6 +49,10 @@ class CommitmentReports:
         self._ae_title = ae_title
         self._reporters = tuple(reporters)
         self._take = take
+        #: addresses of hosts, as far as they were looked up
+        self._known: frozenset[str] = frozenset(
+            address for each in reporters if (address := _literal(each.host)) is not None
+        )
 
     @property
     def context(self) -> PresentationContext:
@@ -67,12 +71,27 @@ class CommitmentReports:
         hosts = {each.host for each in self._reporters if each.ae_title == requestor.ae_title}
         if requestor.called_ae_title != self._ae_title:
             return False
-        return any(requestor.address in _addresses(host) for host in hosts)
+        is_one = any(requestor.address in _addresses(host) for host in hosts)
+        if is_one:
+            self._known |= {requestor.address}
+        return is_one
+
+    def knows(self, address: str) -> bool:
+        """Whether an address is known to be a reporter's; asks no name service, so it may be unknown yet."""
+        return address in self._known
 
     def on_report(self, event: evt.Event) -> tuple[int, None]:
         """Handle EVT_N_EVENT_REPORT."""
         peer = event.assoc.requestor.ae_title.strip()
         return answer_report(event, self._take, peer), None
+
+
+def _literal(host: str) -> str | None:
+    """Give a host that is an address."""
+    try:
+        return plain_address(host)
+    except ValueError:
+        return None
 
 
 def _addresses(host: str) -> set[str]:

@@ -7,26 +7,28 @@ import socket
 import struct
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from io import BytesIO
 from socketserver import BaseServer
 from typing import Any, cast
 
 import structlog
 from pydicom.errors import BytesLengthException
 from pynetdicom.association import Association
+from pynetdicom.dimse_messages import DIMSEMessage
 from pynetdicom.fsm import InvalidEventError
 from pynetdicom.pdu_primitives import P_DATA
 from pynetdicom.transport import AssociationSocket, RequestHandler, ThreadedAssociationServer
 
 from mcads_node import pulse
 from mcads_node.association import tune
+from mcads_node.receive.admission import plain_address
+from mcads_node.receive.crowd import Crowd, Peer
 from mcads_node.receive.handshake import Handshakes
 
 #: the longest PDU that is read, where none twice as long is offered; an association request with all 128
 #: contexts stays below it, as do the P-DATA of peers that disregard our limit by some factor
 LONGEST_PDU = 1_048_576
-#: connections that have not asked for an association yet, or are being refused one
-MOST_STRANGERS = 100
 #: a listening thread that is silent for longer stands still
 _SILENCE_SECONDS = 120.0
 
@@ -48,8 +50,14 @@ class Listener(ThreadedAssociationServer):
     """Hands each connection to a thread of its own."""
 
     request_queue_size = 128
-    #: told the address of a connection that was refused since there were too many
-    on_crowded: Callable[[str], None] | None = None
+    #: says who may wait to be asked in; set before `listen`
+    crowd: Crowd
+    #: told the address of a connection that was refused since there were too many, and why
+    on_crowded: Callable[[str, str], None] | None = None
+    #: bytes of a message, and of those that wait behind it; None: no limit
+    longest_message: int | None = None
+    #: told of an association that is ended for a longer one
+    on_oversized: Callable[[Association], None] | None = None
     #: makes TLS of connections; None: they are plain
     handshakes: Handshakes | None = None
 
@@ -61,12 +69,16 @@ class Listener(ThreadedAssociationServer):
 
     def verify_request(self, _request: object, client_address: tuple[str, int]) -> bool:
         """Refuse a connection, unanswered, where there are too many: each costs two threads at once."""
-        unsecured = 0 if self.handshakes is None else len(self.handshakes)
-        if len(self.active_associations) + unsecured <= self.ae.maximum_associations:
-            return True
-        if self.on_crowded is not None:
-            self.on_crowded(client_address[0])
-        return False
+        objection = self.crowd.objection(_peer(client_address), self._negotiating)
+        if objection is not None and self.on_crowded is not None:
+            self.on_crowded(client_address[0], objection)
+        return objection is None
+
+    def _negotiating(self) -> Iterator[Peer]:
+        # those that are accepted are as many as `Admission` allows
+        for each in self.active_associations:
+            if not each.is_established:
+                yield plain_address(each.requestor.address or ""), each.requestor.port or 0
 
     def process_request(self, request: Any, client_address: Any) -> None:
         """Handle a connection in a thread of its own, in which it shakes hands too."""
@@ -76,6 +88,7 @@ class Listener(ThreadedAssociationServer):
             super().process_request(request, client_address)
         except RuntimeError:
             # no thread could be started
+            self.crowd.arrived(_peer(client_address))
             if self.handshakes is not None:
                 self.handshakes.end(request)
             raise
@@ -83,15 +96,16 @@ class Listener(ThreadedAssociationServer):
     def finish_request(self, request: Any, client_address: Any) -> None:
         """Handle a connection, once it is secure where it must be."""
         handshakes, connection = self.handshakes, request
-        if handshakes is None:
-            super().finish_request(request, client_address)
-            return
         try:
-            secured = handshakes.secure(cast(socket.socket, connection), str(client_address[0]))
-            if secured is not None:
-                super().finish_request(secured, client_address)
+            if handshakes is not None:
+                request = handshakes.secure(cast(socket.socket, connection), str(client_address[0]))
+            if request is not None:
+                super().finish_request(request, client_address)
         finally:
-            handshakes.end(connection)
+            # the association runs by now, and is counted as such
+            self.crowd.arrived(_peer(client_address))
+            if handshakes is not None:
+                handshakes.end(connection)
 
     def listen(self) -> None:
         """Accept connections from now on, in a thread."""
@@ -113,6 +127,10 @@ class Listener(ThreadedAssociationServer):
         pulse.rest("receiver")
 
 
+def _peer(client_address: tuple[Any, ...]) -> Peer:
+    return plain_address(str(client_address[0])), int(client_address[1])
+
+
 class Connection(RequestHandler):
     """Makes the association of one connection."""
 
@@ -131,15 +149,18 @@ class Connection(RequestHandler):
             return read(nr_bytes)
 
         transport.recv = recv  # type: ignore[method-assign]
-        _Vigilance(association, transport)
+        _Vigilance(association, transport, cast(Listener, self.server))
         return association
 
 
 class _Vigilance:
     """Ends an association whose peer sends what is none; pynetdicom's reading thread would die of it."""
 
-    def __init__(self, association: Association, transport: AssociationSocket) -> None:
+    def __init__(self, association: Association, transport: AssociationSocket, listener: Listener) -> None:
         self._association = association
+        self._listener = listener
+        #: bytes of messages that were complete and not looked at, when the last of them was
+        self._waiting = 0
         self._transport = transport
         self._machine = association.dul.state_machine
         self._told = False
@@ -150,13 +171,31 @@ class _Vigilance:
         self._machine.do_action = self._do_action  # type: ignore[method-assign]
 
     def _receive_primitive(self, primitive: P_DATA) -> None:
+        dimse = self._association.dimse
+        waiting = 0 if dimse.msg_queue.empty() else self._waiting
+        length = _length(dimse.message) + sum(len(data) for _, data in primitive.presentation_data_value_list)
+        longest = self._listener.longest_message
+        if longest is not None and waiting + length > longest:
+            self._refuse_to_grow()
+            return
         try:
             self._receive(primitive)
+            if dimse.message is None:
+                self._waiting = waiting + length
         except _MALFORMED as error:
             # not its text, which may quote the message
             self._tell(type(error).__name__)
             # Evt19 of PS3.8 table 9-10, an invalid PDU: answered by an abort
             self._association.dul.event_queue.put("Evt19")
+
+    def _refuse_to_grow(self) -> None:
+        if self._told:
+            return
+        self._told = True
+        if self._listener.on_oversized is not None:
+            self._listener.on_oversized(self._association)
+        self._association.dimse.message = None
+        self._association.dul.event_queue.put("Evt19")
 
     def _do_action(self, event: str) -> None:
         if event == "Evt19":
@@ -196,6 +235,13 @@ class _Vigilance:
             self._is_awaited = False
             # what it finds in the queue when the time is up
             self._association.dul.to_user_queue.put(None)
+
+
+def _length(message: DIMSEMessage | None) -> int:
+    """Bytes that have come of a message."""
+    if message is None:
+        return 0
+    return message.encoded_command_set.tell() + cast(BytesIO, message.data_set).tell()
 
 
 def is_open(association: Association) -> bool:

@@ -39,9 +39,10 @@ from mcads_node.read.transfer_syntaxes import LOSSY
 from mcads_node.receive.admission import UNDECIDED, Admission, Cause, Refusal, Rejection, plain_address
 from mcads_node.receive.arrival import Arrival, StoreCommand, arrival_of
 from mcads_node.receive.commitment import STRANGERS, CommitmentReports
+from mcads_node.receive.crowd import MOST_STRANGERS, Crowd
 from mcads_node.receive.handshake import Handshakes
 from mcads_node.receive.identifiers import uid_text
-from mcads_node.receive.listener import MOST_STRANGERS, Connection, Listener, close, is_open
+from mcads_node.receive.listener import Connection, Listener, close, is_open
 from mcads_node.tls import Tls
 
 #: SOP classes of radiographs
@@ -84,6 +85,8 @@ class ReceiverSettings:
     timeouts: Timeouts = field(default_factory=Timeouts)
     #: bytes of one P-DATA-TF PDU that peers may send
     max_pdu: int = MAX_PDU
+    #: bytes of one object that are taken; None: no limit
+    max_object: int | None = None
     #: None: plain TCP; otherwise nothing but TLS
     tls: Tls | None = None
 
@@ -182,7 +185,10 @@ class StorageScp:
         except OSError as error:
             place = f"{settings.host} port {settings.port}"
             raise PeerUnreachable(f"cannot listen on {place}: {error.strerror or error}") from error
+        self._server.crowd = Crowd(self._is_listed)
         self._server.on_crowded = self._on_crowded
+        self._server.longest_message = settings.max_object
+        self._server.on_oversized = self._on_oversized
         tls = settings.tls
         if tls is not None:
             seconds = settings.timeouts.acse
@@ -210,10 +216,19 @@ class StorageScp:
 
     # events, in the order in which an association has them; those marked DUL come from its reading thread
 
-    def _on_crowded(self, address: str) -> None:
+    def _is_listed(self, address: str) -> bool:
+        reports = self._reports is not None and self._reports.knows(address)
+        return reports or self._settings.admission.lists(address)
+
+    def _on_crowded(self, address: str, objection: str) -> None:
         stranger = Requestor(ae_title="", address=plain_address(address), called_ae_title="")
-        reason = "too many connections are open; this one was closed before it asked for an association"
+        reason = f"{objection}; this one was closed before it asked for an association"
         self._on_rejected(stranger, Refusal(cause=Cause.LIMIT, reason=reason))
+
+    def _on_oversized(self, association: Association) -> None:  # DUL
+        most = (self._settings.max_object or 0) // 2**20
+        reason = f"it sent an object of more than {most} MiB (receive.max_object_mib): aborted"
+        self._on_rejected(_requestor(association), Refusal(cause=Cause.TOO_LARGE, reason=reason))
 
     def _on_insecure(self, address: str, reason: str) -> None:
         stranger = Requestor(ae_title="", address=plain_address(address), called_ae_title="")

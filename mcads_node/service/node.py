@@ -20,6 +20,7 @@ from mcads_node.dispatch import Dispatcher, DispatchSettings
 from mcads_node.errors import ConfigError, NodeError
 from mcads_node.profile import Profile, renditions
 from mcads_node.service.auditing import audit_of, tell_sent
+from mcads_node.service.backups import BackupWatch
 from mcads_node.service.certificates import read_again, tell_of
 from mcads_node.service.configured import (
     caller_of,
@@ -89,8 +90,8 @@ class Node:
         #: whether each destination answers; asked where the role tend runs
         self.peers = PeerWatch(addresses, caller_of(configuration.node), stopping)
         upkeep = upkeep_jobs(configuration.node, self._state, self.peers, stopping)
-        all_jobs = None if jobs is None else [*jobs, disk_job(self._disk), alerts, *upkeep]
-        self._tender = None if all_jobs is None else Tender(all_jobs, stopping)
+        looks = [disk_job(self._disk), alerts, *watched.backups.jobs()]
+        self._tender = None if jobs is None else Tender([*jobs, *looks, *upkeep], stopping)
         self._receiver = (
             Receiver(configuration, self._state, self._disk, self._audit, poke_dispatch, self._tls)
             if Role.RECEIVE in roles
@@ -107,6 +108,7 @@ class Node:
             workers_alive=lambda: self._compute.alive if self._compute else None,
             certificates=self._tls.certificates if self._tls else dict,
             audit_lost=lambda: self._audit.lost,
+            backups=BackupWatch(self._configuration.node.backup.directory),
         )
 
     def _make_deliverer(self, profiles: dict[str, Profile]) -> Deliverer:

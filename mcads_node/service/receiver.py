@@ -149,5 +149,6 @@ def _settings(config: NodeConfig, tls: Tls | None) -> ReceiverSettings:
         port=node.port,
         timeouts=timeouts_of(config),
         max_pdu=config.network.max_pdu_bytes,
+        max_object=config.receive.max_object_mib * 2**20,
         tls=tls,
     )

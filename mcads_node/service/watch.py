@@ -6,7 +6,7 @@ import socket
 import time
 from collections import deque
 from collections.abc import Callable, Collection, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
 from mcads_node import __version__, metrics, pulse
@@ -22,6 +22,7 @@ from mcads_node.monitoring.endpoint import Endpoint, Pages
 from mcads_node.monitoring.gauges import Machine, gauges
 from mcads_node.monitoring.health import Finding, Readiness, liveness
 from mcads_node.monitoring.watchdog import Watchdog
+from mcads_node.service.backups import BackupWatch
 from mcads_node.service.roles import ALL_ROLES, Role
 from mcads_node.state import State
 from mcads_node.tend import Job
@@ -52,6 +53,7 @@ class Watched:
     certificates: Callable[[], Mapping[str, datetime]] = dict
     #: audit messages lost, ever
     audit_lost: Callable[[], int] = int
+    backups: BackupWatch = field(default_factory=BackupWatch)
 
 
 class Watch:
@@ -109,7 +111,7 @@ def alert_job(watched: Watched) -> Job:
     alerts = config.alerts
     settings = AlertSettings(
         ae_title=config.node.ae_title,
-        limits=limits_of(alerts),
+        limits=limits_of(alerts, config.destinations),
         repeat=timedelta(hours=alerts.repeat_hours),
     )
     workitems = watched.state.workitems
@@ -123,12 +125,15 @@ def alert_job(watched: Watched) -> Job:
     return Job(name="alert", run=run, every=ALERT_EVERY, soon=True)
 
 
-def limits_of(alerts: AlertsSection) -> Limits:
+def limits_of(alerts: AlertsSection, destinations: Collection[str] | None = None) -> Limits:
     """Give from when on something is wrong."""
     return Limits(
         queue_age=timedelta(minutes=alerts.queue_age_minutes),
         destination=timedelta(minutes=alerts.destination_minutes),
         certificate=timedelta(days=alerts.certificate_days),
+        delivery=timedelta(minutes=alerts.delivery_minutes),
+        commitment=timedelta(hours=alerts.commitment_hours),
+        destinations=None if destinations is None else frozenset(destinations),
     )
 
 
@@ -162,6 +167,7 @@ def _view(watched: Watched, losses: _Losses) -> MachineView:
         free_bytes=_free(watched.disk),
         certificates=watched.certificates(),
         audit_lost=losses.recent(),
+        backup_since=watched.backups.since,
     )
 
 
@@ -194,6 +200,7 @@ def _measured(watched: Watched) -> tuple[Machine, Backlog | None]:
         workers_alive=watched.workers_alive(),
         certificates=watched.certificates(),
         threads_silent=len(pulse.silent()),
+        backup_since=watched.backups.since if Role.TEND in watched.roles else None,
     )
     return machine, backlog
 

@@ -43,8 +43,10 @@ def back_up(config: Path, directory: Path | None, progress: Progress) -> BackupM
         state.close()
 
 
-def put_back(config: Path, backup: Path, progress: Progress) -> Restored:
+def put_back(config: Path, backup: Path, progress: Progress, *, without_damaged: bool = False) -> Restored:
     """Put a backup in place for a node that does not run and has no state.
+
+    `without_damaged`: restore what is whole of it, and put the rest on record as lost.
 
     Raises
     ------
@@ -53,4 +55,6 @@ def put_back(config: Path, backup: Path, progress: Progress) -> Restored:
     """
     settings = load_yaml(config, NodeConfig)
     with alone_in(settings, ALL_ROLES):
-        return restore_backup(backup, settings, who=administrator(), progress=progress)
+        return restore_backup(
+            backup, settings, who=administrator(), progress=progress, without_damaged=without_damaged
+        )

@@ -147,7 +147,9 @@ def _stuck(configuration: Configuration) -> Iterator[CheckResult]:
         return
     finally:
         state.close()
-    conditions = of_the_state(backlog, stuck, limits_of(configuration.node.alerts))
+    conditions = of_the_state(
+        backlog, stuck, limits_of(configuration.node.alerts, configuration.node.destinations)
+    )
     for each in conditions:
         yield CheckResult(name=each.kind, ok=False, text=f"{each.text} {each.advice}")
     told = {each.key for each in conditions}

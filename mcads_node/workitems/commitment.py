@@ -15,10 +15,17 @@ from datetime import datetime
 from types import MappingProxyType
 from typing import Any, Final
 
-from sqlalchemy import Row, delete, exists, insert, select, update
+from sqlalchemy import Row, case, delete, exists, insert, literal, select, update
 
 from mcads_node.backoff import ErrorKind, Failure, GiveUp, RetryPolicy, next_attempt
-from mcads_node.workitems.deliveries import RESULT_COLUMNS, delivery_of, plan, trouble_of
+from mcads_node.workitems.deliveries import (
+    RESULT_COLUMNS,
+    SKEW,
+    delivery_of,
+    is_left_alone,
+    note_answer,
+    plan,
+)
 from mcads_node.workitems.engine import Transaction
 from mcads_node.workitems.events import Happening, clean, record
 from mcads_node.workitems.outcomes import Deferred, Delivery, DeliveryState, Refused
@@ -77,20 +84,12 @@ def request_commitment(
 
     Whoever gets the answer is the only one to ask: in the same transaction the objects cease to be due.
     """
-    trouble = trouble_of(tx, destination)
-    if trouble is not None and trouble.deferred_until > tx.now:
+    if is_left_alone(tx, destination):
         return None
-    query = (
-        _deliveries()
-        .where(deliveries.c.destination == destination, deliveries.c.commitment_due_at <= tx.now)
-        .order_by(deliveries.c.commitment_due_at, deliveries.c.id)
-        .limit(limit)
-        .with_for_update(of=deliveries, skip_locked=True)
-    )
-    found = tuple(delivery_of(row) for row in tx.connection.execute(query))
+    found = _due(tx, destination, again_at, limit)
     if not found:
         return None
-    uid = f"2.25.{uuid.uuid4().int}"
+    uid, stored_at = f"2.25.{uuid.uuid4().int}", deliveries.c.stored_at
     number = tx.connection.execute(
         insert(commitments)
         .values(destination=destination, transaction_uid=uid, asked_at=tx.now)
@@ -102,7 +101,11 @@ def request_commitment(
     tx.connection.execute(
         update(deliveries)
         .where(deliveries.c.id.in_([each.number for each in found]))
-        .values(commitment_due_at=again_at)
+        .values(
+            commitment_due_at=again_at,
+            # not after it was asked for, where the clock stepped back in between
+            stored_at=case((stored_at > tx.now, literal(tx.now, stored_at.type)), else_=stored_at),
+        )
     )
     return CommitmentRequest(destination=destination, transaction_uid=uid, deliveries=found)
 
@@ -144,12 +147,12 @@ def record_commitment(
             counts["committed"] += _commit(tx, row)
         elif row.sop_instance_uid in report.failed:
             _answer(tx, asked.id, delivery)
-            # sent again since, after another request failed: this answer is about what was there before
-            if row.state == DeliveryState.STORED and row.stored_at <= asked.asked_at:
+            if _is_awaited(row, asked.asked_at):
                 reason = report.failed[row.sop_instance_uid]
                 outcome = after_failure(delivery, reason, policy, tx.now, random)
                 _fail(tx, delivery, outcome)
                 counts["again" if isinstance(outcome, Deferred) else "refused"] += 1
+    note_answer(tx, asked.destination)
     return CommitmentOutcome(destination=asked.destination, **counts)
 
 
@@ -207,11 +210,42 @@ def give_up_unanswered(
 
 def waive_commitment(tx: Transaction, destination: str) -> int:
     """Take what a destination has stored for delivered: it is not asked any more; gives their number."""
-    return tx.connection.execute(
-        update(deliveries)
-        .where(deliveries.c.destination == destination, deliveries.c.commitment_due_at.is_not(None))
-        .values(commitment_due_at=None)
-    ).rowcount
+    awaited = (deliveries.c.destination == destination) & deliveries.c.commitment_due_at.is_not(None)
+    # an answer that comes late finds nothing: the file may be gone by then
+    tx.connection.execute(
+        update(commitment_items)
+        .where(
+            commitment_items.c.delivery_id.in_(select(deliveries.c.id).where(awaited)),
+            commitment_items.c.answered_at.is_(None),
+        )
+        .values(answered_at=tx.now)
+    )
+    return tx.connection.execute(update(deliveries).where(awaited).values(commitment_due_at=None)).rowcount
+
+
+def _due(tx: Transaction, destination: str, again_at: datetime, limit: int) -> tuple[Delivery, ...]:
+    """Lock what a destination is to be asked for: what is due, or was before the clock stepped back."""
+    due_at = deliveries.c.commitment_due_at
+    for moment in (due_at <= tx.now, due_at > max(again_at, tx.now) + SKEW):
+        query = (
+            _deliveries()
+            .where(deliveries.c.destination == destination, moment)
+            .order_by(due_at, deliveries.c.id)
+            .limit(limit)
+            .with_for_update(of=deliveries, skip_locked=True)
+        )
+        if found := tuple(delivery_of(row) for row in tx.connection.execute(query)):
+            return found
+    return ()
+
+
+def _is_awaited(row: Row[Any], asked_at: datetime) -> bool:
+    """Whether a failure is about what is there, and matters.
+
+    Not of what was sent again since, after another request failed; nor of what was waived, or taken back.
+    """
+    stands = row.state == DeliveryState.STORED and row.commitment_due_at is not None
+    return stands and row.retracted_by is None and bool(row.stored_at <= asked_at)
 
 
 def _deliveries() -> Any:
@@ -272,7 +306,8 @@ def _fail(tx: Transaction, delivery: Delivery, outcome: Deferred | Refused) -> N
     changes: dict[str, Any] = {"reason": clean(outcome.reason), "commitment_due_at": None}
     if isinstance(outcome, Deferred):
         pending = {"state": DeliveryState.PENDING, "ended_at": None, "due_at": outcome.until}
-        changes |= pending | {"attempts": delivery.attempts + 1}
+        # never in the future: a clock that stepped back would make it due again at once, each time
+        changes |= pending | {"attempts": delivery.attempts + 1, "since": min(delivery.since, tx.now)}
     else:
         changes |= {"state": DeliveryState.REFUSED, "ended_at": tx.now, "attempts": delivery.attempts + 1}
     tx.connection.execute(update(deliveries).where(deliveries.c.id == delivery.number).values(changes))

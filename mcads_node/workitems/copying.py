@@ -12,25 +12,37 @@ import os
 import shutil
 import sqlite3
 import subprocess
+import time
 import uuid
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Mapping
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
-from sqlalchemy import delete, inspect, text, update
+from sqlalchemy import Column, Table, delete, inspect, select, text, update
 
 from mcads_node.errors import NodeError, PermanentError, TransientError
 from mcads_node.workitems.engine import Database, Transaction
 from mcads_node.workitems.events import Happening, record
 from mcads_node.workitems.records import InstanceState
 from mcads_node.workitems.retention import kept_in_results, kept_in_spool
-from mcads_node.workitems.schema import destination_holders, destinations, installation, instances, results
+from mcads_node.workitems.schema import (
+    analyses,
+    destination_holders,
+    destinations,
+    installation,
+    instances,
+    results,
+)
 
 #: pages of a step of SQLite's backup (4 KiB each), and how long it rests after one
 _STEP_PAGES = 1024
 _REST_SECONDS = 0.005
 _BUSY_SECONDS = 30.0
+#: a program of PostgreSQL's is ended after so long, and how often it is looked whether it is to end early
+_PATIENCE_SECONDS = 12 * 3600.0
+_LOOK_SECONDS = 0.5
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -45,6 +57,9 @@ class Snapshot:
     spool: frozenset[str]
     #: the same, relative to the folder of results
     results: frozenset[str]
+    #: bytes of received objects by path, and SHA-256 (hex) of results by path, as they were written
+    sizes: Mapping[str, int]
+    digests: Mapping[str, str]
 
 
 def copy(tx: Transaction, database: Database, target: Path, progress: Callable[[int, int], None]) -> Snapshot:
@@ -54,6 +69,8 @@ def copy(tx: Transaction, database: Database, target: Path, progress: Callable[[
         revision=tx.connection.execute(text("SELECT version_num FROM alembic_version")).scalar_one(),
         spool=frozenset(kept_in_spool(tx)),
         results=frozenset(kept_in_results(tx)),
+        sizes=_written(tx, instances, instances.c.size),
+        digests=_written(tx, results, results.c.digest),
     )
     os.close(os.open(target, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600))
     if database.is_sqlite:
@@ -61,6 +78,11 @@ def copy(tx: Transaction, database: Database, target: Path, progress: Callable[[
     else:
         _dump(tx, database, target, progress)
     return snapshot
+
+
+def _written(tx: Transaction, table: Table, column: Column[Any]) -> dict[str, Any]:
+    query = select(table.c.path, column).where(table.c.file_deleted_at.is_(None))
+    return {row[0]: row[1] for row in tx.connection.execute(query)}
 
 
 def load_dump(url: str, dump: Path) -> None:
@@ -97,6 +119,7 @@ def record_restored(tx: Transaction, gone: Collection[str], who: str, why: str) 
         if table is instances:
             statement = statement.where(table.c.state.in_((InstanceState.ANALYSED, InstanceState.DECLINED)))
         tx.connection.execute(statement.values(file_deleted_at=tx.now))
+    tx.connection.execute(update(analyses).where(analyses.c.thumbnail.in_(gone)).values(thumbnail=None))
     record(tx, Happening(who=who, what="restored", subject="database", why=why))
 
 
@@ -126,11 +149,14 @@ def _dump(tx: Transaction, database: Database, target: Path, progress: Callable[
     tx.connection.execute(text("SET LOCAL idle_in_transaction_session_timeout = 0"))
     exported = tx.connection.execute(text("SELECT pg_export_snapshot()")).scalar_one()
     arguments = ["--format=custom", "--no-owner", "--no-privileges", f"--snapshot={exported}"]
-    _run("pg_dump", database, [*arguments, f"--file={target}"])
+    _run("pg_dump", database, [*arguments, f"--file={target}"], lambda: progress(0, 1))
     progress(1, 1)
 
 
-def _run(program: str, database: Database, arguments: list[str]) -> None:
+def _run(
+    program: str, database: Database, arguments: list[str], go_on: Callable[[], None] = lambda: None
+) -> None:
+    """Run a program of PostgreSQL's; `go_on` is called all the while, and ends it by raising."""
     found = shutil.which(program)
     if found is None:
         raise NodeError(f"{program} is not in the PATH: it comes with PostgreSQL's client programs")
@@ -139,15 +165,30 @@ def _run(program: str, database: Database, arguments: list[str]) -> None:
     if database.url.password is not None:
         # not an argument: every user of the machine can read those
         environment["PGPASSWORD"] = str(database.url.password)
-    done = subprocess.run(  # noqa: S603 - a program of PostgreSQL's, and no shell
+    with subprocess.Popen(  # noqa: S603 - a program of PostgreSQL's, and no shell
         [found, *arguments, f"--dbname={url.render_as_string(hide_password=False)}"],
         env=environment,
         stdin=subprocess.DEVNULL,
         stdout=subprocess.DEVNULL,
         stderr=subprocess.PIPE,
-        check=False,
-    )
-    if done.returncode:
+    ) as process:
+        try:
+            said = _wait(process, program, go_on)
+        finally:
+            process.kill()
+    if process.returncode:
         # the first line says what is wrong; those after it may quote a row
-        said = done.stderr.decode(errors="replace").strip().splitlines()[:1]
-        raise TransientError(f"{program} failed: {said[0] if said else f'exit code {done.returncode}'}")
+        first = said.decode(errors="replace").strip().splitlines()[:1]
+        raise TransientError(f"{program} failed: {first[0] if first else f'exit code {process.returncode}'}")
+
+
+def _wait(process: subprocess.Popen[bytes], program: str, go_on: Callable[[], None]) -> bytes:
+    """Give what the program said on its standard error, once it has ended."""
+    end = time.monotonic() + _PATIENCE_SECONDS
+    while True:
+        try:
+            return process.communicate(timeout=_LOOK_SECONDS)[1]
+        except subprocess.TimeoutExpired:
+            go_on()
+            if time.monotonic() > end:
+                raise TransientError(f"{program} took more than {_PATIENCE_SECONDS / 3600:g} h") from None

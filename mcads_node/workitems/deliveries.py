@@ -9,12 +9,13 @@ untouched, however much that is.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import Row, delete, func, insert, select, update
+from sqlalchemy import Row, delete, func, insert, or_, select, update
 from sqlalchemy.dialects import postgresql, sqlite
 
+from mcads_node.backoff import RetryPolicy
 from mcads_node.result import ObjectKind
 from mcads_node.workitems.engine import Transaction
 from mcads_node.workitems.events import NODE, Happening, clean, record
@@ -29,12 +30,22 @@ from mcads_node.workitems.outcomes import (
 )
 from mcads_node.workitems.schema import deliveries, destination_holders, destinations, results, studies
 
+#: how far the clocks of machines that share a database may be apart
+SKEW = timedelta(minutes=1)
+#: nothing is put off for longer: what seems to be was put off before the clock stepped back
+_LONGEST_WAIT = RetryPolicy().cap + SKEW
+
 
 def due_deliveries(tx: Transaction, destination: str, limit: int) -> list[Delivery]:
-    """Deliveries to one destination that are due, oldest first; none while the destination is deferred."""
-    trouble = trouble_of(tx, destination)
-    if trouble is not None and trouble.deferred_until > tx.now:
+    """Deliveries to one destination that are due, oldest first; none while the destination is deferred.
+
+    What was planned before the clock stepped back comes last: it would otherwise wait for as long as the
+    step was.
+    """
+    if is_left_alone(tx, destination):
         return []
+    due_at = deliveries.c.due_at
+    out_of_time = or_(due_at > tx.now + _LONGEST_WAIT, deliveries.c.since > tx.now + SKEW)
     query = (
         select(deliveries, *RESULT_COLUMNS, studies.c.study_instance_uid)
         .join(results, results.c.id == deliveries.c.result_id)
@@ -42,12 +53,16 @@ def due_deliveries(tx: Transaction, destination: str, limit: int) -> list[Delive
         .where(
             deliveries.c.state == DeliveryState.PENDING,
             deliveries.c.destination == destination,
-            deliveries.c.due_at <= tx.now,
+            results.c.retracted_by.is_(None),
         )
-        .order_by(deliveries.c.due_at, deliveries.c.id)
-        .limit(limit)
+        .order_by(due_at, deliveries.c.id)
     )
-    return [delivery_of(row) for row in tx.connection.execute(query)]
+    found: list[Row[Any]] = []
+    # one range of the index each: joined by "or", they would have everything sorted that waits
+    for moment in (due_at <= tx.now, (due_at > tx.now) & out_of_time):
+        if len(found) < limit:
+            found += tx.connection.execute(query.where(moment).limit(limit - len(found))).all()
+    return [delivery_of(row) for row in found]
 
 
 def record_delivery(
@@ -61,8 +76,7 @@ def record_delivery(
         .values(_changes(tx, delivery, outcome))
     )
     if not isinstance(outcome, Deferred) and (isinstance(outcome, Stored) or outcome.status is not None):
-        # it has answered: whatever kept it from being reached is over
-        tx.connection.execute(delete(destinations).where(destinations.c.name == delivery.destination))
+        note_answer(tx, delivery.destination)
     if not changed.rowcount:
         return isinstance(outcome, Stored) and _stored_after_retraction(tx, delivery, outcome)
     happening = Happening(
@@ -124,14 +138,23 @@ def defer_destination(tx: Transaction, name: str, until: datetime, reason: str) 
     return _trouble(row)
 
 
+def note_answer(tx: Transaction, name: str) -> None:
+    """Take it that whatever kept a destination from being reached is over: it has answered."""
+    tx.connection.execute(delete(destinations).where(destinations.c.name == name))
+
+
 def hold_destination(tx: Transaction, name: str, holder: str, until: datetime) -> bool:
-    """Have a destination for oneself until then, or longer; False where another process has it."""
+    """Have a destination for oneself until then, or longer; False where another process has it.
+
+    All hold it for equally long: who has it for longer from now took it before the clock stepped back.
+    """
+    held_until = destination_holders.c.held_until
     dialect = sqlite if tx.connection.dialect.name == "sqlite" else postgresql
     statement = dialect.insert(destination_holders).values(name=name, holder=holder, held_until=until)
     taken = statement.on_conflict_do_update(
         index_elements=["name"],
         set_={"holder": statement.excluded.holder, "held_until": statement.excluded.held_until},
-        where=(destination_holders.c.holder == holder) | (destination_holders.c.held_until <= tx.now),
+        where=or_(destination_holders.c.holder == holder, held_until <= tx.now, held_until > until + SKEW),
     )
     # what it returns, since the drivers disagree on the number of rows of such a statement
     return tx.connection.execute(taken.returning(destination_holders.c.name)).first() is not None
@@ -149,6 +172,12 @@ def trouble_of(tx: Transaction, name: str) -> DestinationTrouble | None:
     return None if row is None else _trouble(row)
 
 
+def is_left_alone(tx: Transaction, name: str) -> bool:
+    """Whether a destination is deferred; not by what was decided before the clock stepped back."""
+    trouble = trouble_of(tx, name)
+    return trouble is not None and tx.now < trouble.deferred_until <= tx.now + _LONGEST_WAIT
+
+
 def next_due(tx: Transaction, destination: str) -> datetime | None:
     """When there is something to send to or to ask a destination, or was; None where nothing waits for it."""
     moments: list[datetime] = [
@@ -161,7 +190,7 @@ def next_due(tx: Transaction, destination: str) -> datetime | None:
             select(column).where(waits, deliveries.c.destination == destination).order_by(column).limit(1)
         ).scalars()
     ]
-    trouble = trouble_of(tx, destination)
+    trouble = trouble_of(tx, destination) if is_left_alone(tx, destination) else None
     if not moments or trouble is None:
         return min(moments, default=None)
     return max(min(moments), trouble.deferred_until)
@@ -274,9 +303,9 @@ def _stored_after_retraction(tx: Transaction, delivery: Delivery, outcome: Store
     ).scalar_one_or_none()
     if note is None:
         return False
-    tx.connection.execute(
-        update(deliveries).where(deliveries.c.id == delivery.number).values(_changes(tx, delivery, outcome))
-    )
+    # what was taken back need not be kept there: nobody asks for that
+    changes = {**_changes(tx, delivery, outcome), "commitment_due_at": None}
+    tx.connection.execute(update(deliveries).where(deliveries.c.id == delivery.number).values(changes))
     plan(tx, note, delivery.destination)
     happening = Happening(
         who=delivery.destination,
@@ -296,7 +325,10 @@ def _changes(tx: Transaction, delivery: Delivery, outcome: Outcome) -> dict[str,
             ended = {"state": DeliveryState.STORED, "ended_at": tx.now, "stored_at": tx.now}
             return {**said, **ended, "commitment_due_at": tx.now if outcome.awaits_commitment else None}
         case Deferred():
-            return {**said, "attempts": delivery.attempts + 1, "due_at": outcome.until}
+            attempts = delivery.attempts + outcome.counts
+            # never in the future: a clock that stepped back would make it due again at once, each time
+            since = min(delivery.since, tx.now)
+            return {**said, "attempts": attempts, "due_at": outcome.until, "since": since}
         case Refused():
             ended = {"state": DeliveryState.REFUSED, "ended_at": tx.now}
             return {**said, **ended, "attempts": delivery.attempts + 1}

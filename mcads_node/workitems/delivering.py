@@ -42,6 +42,12 @@ class Delivering(Transactions):
         with self._write() as tx:
             return deliveries.defer_destination(tx, name, until, reason)
 
+    @again
+    def note_answer(self, name: str) -> None:
+        """Forget what is known against a destination: it has answered."""
+        with self._write() as tx:
+            deliveries.note_answer(tx, name)
+
     def destination_trouble(self, name: str) -> DestinationTrouble | None:
         """Say what is known against a destination; None once it has answered again."""
         with self._read() as tx:

@@ -6,7 +6,7 @@ from collections.abc import Callable, Collection, Sequence
 from datetime import timedelta
 from pathlib import Path
 
-from mcads_node.workitems import copying, retention
+from mcads_node.workitems import copying, lost, retention
 from mcads_node.workitems.again import again
 from mcads_node.workitems.copying import Snapshot
 from mcads_node.workitems.retention import FileKind
@@ -66,3 +66,9 @@ class Keeping(Transactions):
         """Note that this state came out of a backup, and which files were let go while it was made."""
         with self._write() as tx:
             copying.record_restored(tx, gone, who, why)
+
+    @again
+    def record_lost(self, paths: Sequence[str], why: str, *, who: str) -> None:
+        """Note that files of rows are lost: what waits for one is ended, for a person to see."""
+        with self._write() as tx:
+            lost.record_lost(tx, paths, who, why)

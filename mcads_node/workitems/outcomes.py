@@ -68,6 +68,8 @@ class Deferred:
     reason: str
     #: C-STORE status; None where there was no answer
     status: int | None = None
+    #: whether it was an attempt at all; not where the node itself could not make one
+    counts: bool = True
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -12,7 +12,8 @@ from mcads_node.errors import InstanceUnreadable
 from mcads_node.instance import ReceivedInstance, is_valid_uid
 from mcads_node.workitems.engine import Transaction
 from mcads_node.workitems.events import Happening, clean, record
-from mcads_node.workitems.records import InstanceState, Kind, Receipt, WorkState
+from mcads_node.workitems.queue import OPEN, lock_study
+from mcads_node.workitems.records import InstanceState, KeptFile, Kind, Receipt, WorkState
 from mcads_node.workitems.schema import instances, studies, workitems
 
 
@@ -61,6 +62,63 @@ def record_unreadable(tx: Transaction, instance: ReceivedInstance, reason: str) 
     )
     _note(tx, instance, "declined", (number, None), reason)
     return Receipt.UNREADABLE
+
+
+def kept_file(tx: Transaction, instance: ReceivedInstance, *, is_readable: bool) -> KeptFile | None:
+    """Give the file on record of the same content under the same UID; None where it was let go."""
+    query = select(instances.c.id, instances.c.path, instances.c.size).where(
+        instances.c.sop_instance_uid.is_not_distinct_from(_valid(instance.sop_instance_uid)),
+        instances.c.digest == instance.digest,
+        instances.c.study_id.is_not(None) if is_readable else instances.c.study_id.is_(None),
+        instances.c.file_deleted_at.is_(None),
+    )
+    row = tx.connection.execute(query.limit(1)).first()
+    return None if row is None else KeptFile(instance_number=row.id, path=row.path, size=row.size)
+
+
+def replace_file(tx: Transaction, lost: KeptFile, instance: ReceivedInstance) -> bool:
+    """Put the file of an instance in the place of one that is lost, and have it analysed if it was not.
+
+    False: the record has another file meanwhile, or has let it go, and nothing is written.
+    """
+    mine = instances.c.id == lost.instance_number
+    study = tx.connection.execute(select(instances.c.study_id).where(mine)).scalar_one()
+    if study is not None:
+        lock_study(tx, study)
+    row = tx.connection.execute(
+        update(instances)
+        .where(mine, instances.c.path == lost.path, instances.c.file_deleted_at.is_(None))
+        .values(path=instance.path, size=instance.size)
+        .returning(instances.c.state)
+    ).first()
+    if row is None:
+        return False
+    _note(tx, instance, "file replaced", (lost.instance_number, study), "its file was lost or damaged")
+    if row.state in (InstanceState.RECEIVED, InstanceState.QUARANTINED):
+        _analyse_afresh(tx, lost.instance_number)
+    return True
+
+
+def _analyse_afresh(tx: Transaction, number: int) -> None:
+    """Schedule an analysis again; one that is under way has the lost file, and loses its lease."""
+    tx.connection.execute(
+        update(workitems)
+        .where(workitems.c.instance_id == number, workitems.c.state.in_((*OPEN, WorkState.CANCELED)))
+        .values(
+            state=WorkState.SCHEDULED,
+            due_at=tx.now,
+            attempts=0,
+            deaths=0,
+            ended_at=None,
+            reason=None,
+            worker=None,
+            transaction_uid=None,
+            lease_expires_at=None,
+        )
+    )
+    tx.connection.execute(
+        update(instances).where(instances.c.id == number).values(state=InstanceState.RECEIVED, reason=None)
+    )
 
 
 def _check_uids(instance: ReceivedInstance) -> None:

@@ -59,6 +59,18 @@ class Receipt(StrEnum):
 
 
 @dataclass(frozen=True, kw_only=True)
+class KeptFile:
+    """The file that the record has of an instance."""
+
+    #: the node's own number of the instance
+    instance_number: int
+    #: relative to the folder of received objects
+    path: str
+    #: bytes, as they were written
+    size: int
+
+
+@dataclass(frozen=True, kw_only=True)
 class WorkPolicy:
     """How often work is tried."""
 

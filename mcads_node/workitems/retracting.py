@@ -116,6 +116,10 @@ def retract(
         .where(deliveries.c.result_id.in_(taken_back), deliveries.c.state == DeliveryState.PENDING)
         .values(state=DeliveryState.REFUSED, ended_at=tx.now, reason=clean(f"retracted: {reason}"))
     ).rowcount
+    # whether a destination keeps what is taken back does not matter any more
+    tx.connection.execute(
+        update(deliveries).where(deliveries.c.result_id.in_(taken_back)).values(commitment_due_at=None)
+    )
     destinations = _destinations_of(tx, taken_back)
     for name in destinations:
         plan(tx, number, name)

@@ -31,6 +31,7 @@ from mcads_node.workitems.overview import InstanceRecord, QuarantinedWork, Retri
 from mcads_node.workitems.records import (
     InstanceAnalysed,
     InstanceDeclined,
+    KeptFile,
     Kind,
     Lease,
     LostLease,
@@ -140,6 +141,23 @@ class Workitems(Gatekeeping, Delivering, Keeping, Watching, Chronicle):
         """Put bytes on record, declined, whose data set cannot be parsed; its UIDs need not be valid."""
         with self._write() as tx:
             return receiving.record_unreadable(tx, instance, reason)
+
+    def kept_file(self, instance: ReceivedInstance, *, is_readable: bool) -> KeptFile | None:
+        """Give the file on record of an instance that came before; None where it was let go.
+
+        `is_readable` tells an instance of a study from bytes that could not be parsed.
+        """
+        with self._read() as tx:
+            return receiving.kept_file(tx, instance, is_readable=is_readable)
+
+    @again
+    def replace_file(self, lost: KeptFile, instance: ReceivedInstance) -> bool:
+        """Put an instance's file in the place of one that is lost, and have it analysed if it was not.
+
+        False: the record has another file by now, or has let it go; the caller deletes its new file.
+        """
+        with self._write() as tx:
+            return receiving.replace_file(tx, lost, instance)
 
     # dispatch
 
