@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from mcads_node.instance import Requestor
 from mcads_node.receive.admission import Admission, AllowedRequestor, Cause, plain_address
+from mcads_node.receive.commitment import CommitmentReports, Reporter
 
 LISTED = (
     AllowedRequestor(ae_title="CR_ROOM1", address="10.20.0.0/16"),
@@ -90,3 +91,28 @@ def test_a_limit_of_one_requestor_is_its_own() -> None:
     rejection = admission.decide(asking, ["CR_ROOM1", "TEST", "CR_ROOM1"], congested=False)
     assert rejection is not None
     assert rejection.cause is Cause.REQUESTOR_LIMIT
+
+
+@pytest.mark.parametrize(
+    ("address", "is_listed"),
+    [
+        ("10.20.0.1", True),
+        ("::ffff:10.20.0.1", True),
+        ("2001:db8::1", True),
+        ("10.21.0.1", False),
+        ("::1", False),
+    ],
+)
+def test_which_addresses_are_listed_whatever_the_ae_title(address: str, is_listed: bool) -> None:
+    assert ADMISSION.lists(address) is is_listed
+
+
+def test_reporters_are_known_by_their_address_and_by_name_once_they_came() -> None:
+    reporters = (Reporter(ae_title="PACS", host="10.9.0.1"), Reporter(ae_title="ARCHIVE", host="localhost"))
+    reports = CommitmentReports("MCADS", reporters, lambda *_: None)
+    assert reports.knows("10.9.0.1")
+    assert not reports.knows("127.0.0.1")
+    assert reports.admits(who("ARCHIVE", "127.0.0.1"))
+    assert reports.knows("127.0.0.1")
+    assert not reports.admits(who("ARCHIVE", "10.9.0.2"))
+    assert not reports.knows("10.9.0.2")
