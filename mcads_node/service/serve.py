@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import queue
 import signal
 import threading
@@ -24,6 +25,8 @@ log = structlog.stdlib.get_logger(__name__)
 #: threads without which the node would stand still and look alive
 _VITAL_THREADS = ("dispatch", "deliver-", "compute", "receiver", "tend-clock")
 _THREAD_DEATH = -1
+#: seconds until a signal is noticed at the latest
+_LONGEST_WAIT = 0.5
 
 
 def serve(config: Path, roles: Collection[Role] = ALL_ROLES) -> None:
@@ -78,8 +81,16 @@ def serve(config: Path, roles: Collection[Role] = ALL_ROLES) -> None:
         log.info("node.stopped")
 
 
+def _next(asked: queue.SimpleQueue[int]) -> int:
+    while True:
+        # a signal that comes just before the wait does not end it, and its handler runs only after it: a wait
+        # without an end slept through all signals of a burst
+        with contextlib.suppress(queue.Empty):
+            return asked.get(timeout=_LONGEST_WAIT)
+
+
 def _wait_for_the_end(config: Path, node: Node, asked: queue.SimpleQueue[int]) -> None:
-    while (number := asked.get()) not in (signal.SIGTERM, signal.SIGINT):
+    while (number := _next(asked)) not in (signal.SIGTERM, signal.SIGINT):
         if number == _THREAD_DEATH:
             raise NodeError("a thread of the node died of a defect (see the log); start the node anew")
         node.reload_certificates()
