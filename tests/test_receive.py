@@ -460,7 +460,9 @@ def test_stop_finishes_what_is_being_received() -> None:
         data = tiny(b"1.2.4")
         peer.send_command(DX[0].encode(), b"1.2.4")
         peer.send_fragment(0x00, data[:20])
-        time.sleep(0.1)
+        server = scp._server
+        assert server is not None
+        wait_until(lambda: any(map(scp._is_busy, server.active_associations)))
         stopping = threading.Thread(target=scp.stop)
         stopping.start()
         time.sleep(0.3)

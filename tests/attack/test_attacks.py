@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -12,16 +13,25 @@ from tests.attack.killing import kill_rounds
 from tests.attack.outage import outage
 from tests.attack.soaking import soak
 
+# nodes die here with connections open, and pynetdicom in this process leaves their sockets to the collector
+pytestmark = pytest.mark.filterwarnings(
+    "ignore::pytest.PytestUnraisableExceptionWarning", "ignore::ResourceWarning"
+)
+
+
+@pytest.fixture(autouse=True)
+def swept() -> Iterator[None]:
+    """Leave no such socket to the tests after this one."""
+    yield
+    gc.collect()
+
 
 def quiet(_what: str, _done: int, _total: int) -> None:
     """Show no progress."""
 
 
-# the node dies with connections open, and pynetdicom in this process leaves their sockets to the collector
-@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning", "ignore::ResourceWarning")
 def test_what_is_acknowledged_survives_kills_and_a_hostile_destination(tmp_path: Path) -> None:
     killed = kill_rounds(tmp_path / "kill", rounds=4, seed=1, tell=quiet, most_seconds=10)
-    gc.collect()
     assert killed.account.lost == {}
     assert killed.account.duplicates == ()
     assert killed.account.accounted == killed.account.acknowledged > 0
