@@ -218,7 +218,7 @@ class Dispatcher:
             rules=self._rules,
             profiles=self._profiles,
             context=ReportContext(
-                installation=self._installation,
+                installation=self._installation_for(item.patient_number),
                 series_started=item.study_first_received_at,
                 created=datetime.now(UTC),
             ),
@@ -240,13 +240,20 @@ class Dispatcher:
                 for each in study.predecessors
             },
             context=ReportContext(
-                installation=self._installation,
+                installation=self._installation_for(study.patient_number),
                 series_started=study.first_received_at,
                 created=datetime.now(UTC),
                 revision=study.revision,
                 unread=study.unread + others,
             ),
         )
+
+    def _installation_for(self, patient_number: int) -> str:
+        """Name the installation, and the patient where the study was moved to another.
+
+        The images may have the UIDs that they had before, and their results must not.
+        """
+        return self._installation if patient_number == 1 else f"{self._installation}/{patient_number}"
 
     def _reading(self, image: AnalysedImage) -> ReadingRecord:
         analysis = image.analysis
@@ -364,6 +371,8 @@ class Dispatcher:
                 omitted=outcome.omitted,
                 send_to=outcome.route.send_to,
                 quiet_seconds=outcome.route.quiet_seconds,
+                expected_views=outcome.route.views,
+                max_wait_seconds=outcome.route.max_wait_seconds,
             ),
         )
         if completed:

@@ -19,8 +19,8 @@ from cryptography.hazmat.primitives.asymmetric import rsa
 from pydicom.uid import ExplicitVRLittleEndian
 
 from mcads_node.association import Timeouts
+from mcads_node.association.tls_socket import TlsSocket
 from mcads_node.deliver.send import Answer, Caller, DestinationAddress, EchoResult, Outgoing, echo, send
-from mcads_node.deliver.tls_socket import TlsSocket
 from mcads_node.instance import Requestor
 from mcads_node.read.transfer_syntaxes import TRANSFER_SYNTAXES
 from mcads_node.receive.admission import Admission, AllowedRequestor, Cause, Refusal

@@ -20,6 +20,8 @@ from mcads_node.cli import looking  # isort: split
 
 from mcads_node.cli import acting  # isort: split
 
+from mcads_node.cli import deciding  # isort: split
+
 from mcads_node.cli import models
 from mcads_node.cli.common import DEFAULT_CONFIG, app, err, out
 from mcads_node.cli.models import DEFAULT_DATA_DIR
@@ -32,6 +34,7 @@ __all__ = [
     "RoleName",
     "acting",
     "app",
+    "deciding",
     "looking",
     "main",
     "models",

@@ -3,6 +3,7 @@
 from mcads_node.config.alerts import AlertsSection, EmailSection, WebhookSection
 from mcads_node.config.audit import AuditSection
 from mcads_node.config.backup import BackupSection
+from mcads_node.config.completion import CompleteWhen
 from mcads_node.config.destinations import CapturesSection, DestinationSection, SeriesSection, SRClass
 from mcads_node.config.disk import DiskSection
 from mcads_node.config.loading import Configuration, load_configuration, load_rules
@@ -14,7 +15,6 @@ from mcads_node.config.retention import RetentionSection
 from mcads_node.config.rules import (
     FACTS_OF_THE_ASSOCIATION,
     AnalyseSection,
-    CompleteWhen,
     Condition,
     RoutesConfig,
     Rule,

@@ -8,6 +8,7 @@ from typing import Annotated, Any, Literal
 from pydantic import Field, ValidationInfo, field_validator, model_validator
 from pydicom.datadict import tag_for_keyword
 
+from mcads_node.config.completion import CompleteWhen
 from mcads_node.config.vocabulary import Fraction, Name, Section, all_known
 
 #: what a rule may ask for besides DICOM keywords
@@ -70,12 +71,6 @@ class AnalyseSection(Section):
         if known is not None:
             all_known(value, known, "a finding of the model")
         return value
-
-
-class CompleteWhen(Section):
-    """When a study is taken to be complete."""
-
-    quiet_seconds: Annotated[float, Field(ge=0, le=86400)] = 10.0
 
 
 class Rule(Section):

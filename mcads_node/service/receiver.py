@@ -120,6 +120,13 @@ class Receiver:
 def _tell_duplicate(arrival: Arrival, kept: Kept) -> None:
     if kept.receipt is Receipt.DUPLICATE and arrival.objection is None:
         metrics.duplicate(same_content=True)
+    if kept.receipt is Receipt.HELD:
+        log.warning(
+            "instance.held",
+            calling=arrival.requestor.ae_title,
+            study=arrival.study_instance_uid,
+            instance=arrival.sop_instance_uid,
+        )
     if kept.receipt in (Receipt.CONFLICT, Receipt.CONFLICT_AGAIN):
         metrics.duplicate(same_content=False)
         log.warning(

@@ -20,7 +20,7 @@ from pynetdicom.transport import T_CONNECT, AddressInformation, AssociationSocke
 
 from mcads_node import metrics
 from mcads_node.association import MAX_PDU, Timeouts, configure, tune
-from mcads_node.deliver.tls_socket import TlsSocket
+from mcads_node.association.tls_socket import TlsSocket
 from mcads_node.errors import PeerUnreachable
 from mcads_node.tls import PeerTls, failure_of
 
