@@ -21,7 +21,16 @@ from mcads_node.result import ObjectKind
 from mcads_node.workitems import Kind, ResultRecord, Workitems, WorkState
 from mcads_node.workitems.completeness import has_views
 from mcads_node.workitems.completing import NOT_YET
-from tests.workitems_samples import ALL_KINDS, LEASE, Clock, analysed, claim_one, fresh_store, received, stored
+from tests.workitems_samples import (
+    ALL_KINDS,
+    LEASE,
+    Clock,
+    analysed,
+    claim_one,
+    fresh_store,
+    received,
+    stored,
+)
 
 TWO_VIEWS = {"PA": 1, "LATERAL": 1}
 
@@ -61,7 +70,9 @@ def test_views_may_be_written_as_a_list_or_as_numbers(written: object, read: dic
     assert CompleteWhen.model_validate({"views": written}).views == read
 
 
-@pytest.mark.parametrize("written", [["SIDE"], {"PA": 0}, {"PA": 21}, {"UNKNOWN": 1}, [["PA"]], [None], 7, "pa"])
+@pytest.mark.parametrize(
+    "written", [["SIDE"], {"PA": 0}, {"PA": 21}, {"UNKNOWN": 1}, [["PA"]], [None], 7, "pa"]
+)
 def test_views_that_are_none_are_refused(written: object) -> None:
     with pytest.raises(ValueError, match="views"):
         CompleteWhen.model_validate({"views": written})
@@ -275,9 +286,7 @@ def test_a_report_is_due_exactly_when_it_is_said_to_be(
     whatever_happens()
 
 
-def _play(
-    make: Callable[[], AbstractContextManager[str | Path]], model: Model, steps: list[object]
-) -> None:
+def _play(make: Callable[[], AbstractContextManager[str | Path]], model: Model, steps: list[object]) -> None:
     clock = Clock()
     with make() as where, fresh_store(where, clock) as store:
         study = OneStudy(store, clock, quiet=model.quiet, views=model.views, max_wait=model.max_wait)
