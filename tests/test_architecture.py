@@ -12,7 +12,7 @@ PACKAGE = Path(__file__).resolve().parents[1] / "mcads_node"
 
 #: where a library may be imported: modules and packages below mcads_node
 HOMES = {
-    "pynetdicom": {"association", "receive", "deliver"},
+    "pynetdicom": {"association", "receive", "deliver", "pull"},
     "torch": {"classifier", "infer", "explain", "model_store"},
     "torchxrayvision": {"classifier", "model_store"},
     "safetensors": {"classifier", "model_store"},

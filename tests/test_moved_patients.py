@@ -187,7 +187,7 @@ def test_a_study_that_a_pacs_moved_to_another_patient(ward: Ward) -> None:
     assert ward.deliver() == 3
     assert [ward.receive("1", B), ward.receive("2", B)] == [Receipt.HELD] * 2
     assert [each.stands_in for each in ward.store.list_held()] == [True, True]
-    with pytest.raises(PermanentError, match="3 object.*mcads-node retract 1.*--keep-results"):
+    with pytest.raises(PermanentError, match=r"3 object.*mcads-node retract 1.*--keep-results"):
         ward.store.release_held(1, new_patient=True)
     assert ward.retract() == 3
     released = ward.store.release_held(1, new_patient=True)

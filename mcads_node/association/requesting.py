@@ -14,7 +14,7 @@ from pynetdicom import evt
 from pynetdicom.ae import ApplicationEntity
 from pynetdicom.association import Association
 from pynetdicom.dimse_messages import C_STORE_RSP
-from pynetdicom.pdu_primitives import A_ASSOCIATE
+from pynetdicom.pdu_primitives import A_ASSOCIATE, SCP_SCU_RoleSelectionNegotiation
 from pynetdicom.presentation import PresentationContext
 from pynetdicom.transport import T_CONNECT, AddressInformation, AssociationSocket
 
@@ -156,6 +156,7 @@ def associated(
     contexts: Sequence[PresentationContext],
     caller: Caller,
     handlers: Sequence[tuple[evt.EventType, Callable[..., Any]]] = (),
+    roles: Sequence[SCP_SCU_RoleSelectionNegotiation] = (),
 ) -> Iterator[tuple[Association, Heard]]:
     """Open an association, which may have no accepted context; release it, or abort it after an exception.
 
@@ -175,6 +176,7 @@ def associated(
             contexts=list(contexts),
             ae_title=destination.ae_title,
             max_pdu=caller.max_pdu,
+            ext_neg=list(roles),
             tls_args=None if destination.tls is None else destination.tls.for_host(destination.host),
             evt_handlers=[
                 (evt.EVT_CONN_OPEN, heard.on_open),

@@ -22,6 +22,8 @@ from mcads_node.cli import acting  # isort: split
 
 from mcads_node.cli import deciding  # isort: split
 
+from mcads_node.cli import pulling  # isort: split
+
 from mcads_node.cli import models
 from mcads_node.cli.common import DEFAULT_CONFIG, app, err, out
 from mcads_node.cli.models import DEFAULT_DATA_DIR
@@ -38,6 +40,7 @@ __all__ = [
     "looking",
     "main",
     "models",
+    "pulling",
     "running",
 ]
 

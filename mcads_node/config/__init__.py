@@ -4,7 +4,13 @@ from mcads_node.config.alerts import AlertsSection, EmailSection, WebhookSection
 from mcads_node.config.audit import AuditSection
 from mcads_node.config.backup import BackupSection
 from mcads_node.config.completion import CompleteWhen
-from mcads_node.config.destinations import CapturesSection, DestinationSection, SeriesSection, SRClass
+from mcads_node.config.destinations import (
+    CapturesSection,
+    DestinationSection,
+    SeriesSection,
+    SRClass,
+    TlsPeerSection,
+)
 from mcads_node.config.disk import DiskSection
 from mcads_node.config.loading import Configuration, load_configuration, load_rules
 from mcads_node.config.monitoring import MonitoringSection
@@ -19,6 +25,7 @@ from mcads_node.config.rules import (
     RoutesConfig,
     Rule,
 )
+from mcads_node.config.sources import PullSection, SourceSection
 from mcads_node.config.tending import TendingSection
 from mcads_node.config.tls import TlsSection
 
@@ -40,6 +47,7 @@ __all__ = [
     "NetworkSection",
     "NodeConfig",
     "NodeSection",
+    "PullSection",
     "ReceiveSection",
     "ReportSection",
     "RequestorSection",
@@ -48,7 +56,9 @@ __all__ = [
     "Rule",
     "SRClass",
     "SeriesSection",
+    "SourceSection",
     "TendingSection",
+    "TlsPeerSection",
     "TlsSection",
     "WebhookSection",
     "load_configuration",

@@ -129,6 +129,16 @@ def _analyse_afresh(tx: Transaction, number: int) -> None:
     )
 
 
+def known_instances(tx: Transaction, study_instance_uid: str) -> set[str]:
+    """Give the SOP Instance UIDs that are on record under a Study Instance UID, whatever became of them."""
+    query = (
+        select(instances.c.sop_instance_uid)
+        .join(studies, studies.c.id == instances.c.study_id)
+        .where(studies.c.study_instance_uid == study_instance_uid)
+    )
+    return set(tx.connection.execute(query).scalars())
+
+
 def _check_uids(instance: ReceivedInstance) -> None:
     for name in ("sop_class_uid", "sop_instance_uid", "study_instance_uid", "transfer_syntax_uid"):
         if not is_valid_uid(getattr(instance, name)):

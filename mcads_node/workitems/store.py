@@ -162,6 +162,11 @@ class Workitems(Gatekeeping, Delivering, Holding, Keeping, Watching, Chronicle):
         with self._write() as tx:
             return receiving.replace_file(tx, lost, instance)
 
+    def known_instances(self, study_instance_uid: str) -> set[str]:
+        """Give the SOP Instance UIDs that are on record under a Study Instance UID."""
+        with self._read() as tx:
+            return receiving.known_instances(tx, study_instance_uid)
+
     # dispatch
 
     @again
