@@ -207,7 +207,8 @@ def test_the_verb(tmp_path: Path, archive: Archive, monkeypatch: pytest.MonkeyPa
     with site(tmp_path, archive, "get") as here:
         runner = CliRunner()
         options = ["--config", str(here.config)]
-        done = runner.invoke(app, ["pull", "--accession", "A2", "--from", "pacs", "--json", *options])
+        with capture_logs():
+            done = runner.invoke(app, ["pull", "--accession", "A2", "--from", "pacs", "--json", *options])
         assert done.exit_code == 0, done.output
         told = json.loads(done.stdout)
         (study,) = told["studies"]
