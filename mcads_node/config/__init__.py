@@ -4,6 +4,7 @@ from mcads_node.config.alerts import AlertsSection, EmailSection, WebhookSection
 from mcads_node.config.audit import AuditSection
 from mcads_node.config.backup import BackupSection
 from mcads_node.config.completion import CompleteWhen
+from mcads_node.config.conditions import FACTS_OF_THE_ASSOCIATION, Condition
 from mcads_node.config.destinations import (
     CapturesSection,
     DestinationSection,
@@ -18,13 +19,7 @@ from mcads_node.config.network import NetworkSection
 from mcads_node.config.node import AnalysisSection, NodeConfig, NodeSection, ReportSection, RequestorSection
 from mcads_node.config.receive import ReceiveSection
 from mcads_node.config.retention import RetentionSection
-from mcads_node.config.rules import (
-    FACTS_OF_THE_ASSOCIATION,
-    AnalyseSection,
-    Condition,
-    RoutesConfig,
-    Rule,
-)
+from mcads_node.config.rules import AnalyseSection, RoutesConfig, Rule
 from mcads_node.config.sources import PullSection, SourceSection
 from mcads_node.config.tending import TendingSection
 from mcads_node.config.tls import TlsSection
