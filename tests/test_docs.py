@@ -34,8 +34,8 @@ from tests.documents import OPERATIONS, ROOT, Block, blocks, commands, plain, pr
 BLOCKS = list(blocks())
 COMMANDS = commands()
 CLI: Any = typer.main.get_command(app)
-#: verbs that work, wait or download, and those that test_backup.py runs; the others are run
-NOT_RUN = ("serve", "demo", "analyse", "models fetch", "backup", "restore")
+#: verbs that work, wait or download, and those that test_backup.py and test_pull.py run; the others are run
+NOT_RUN = ("serve", "demo", "analyse", "models fetch", "backup", "restore", "pull")
 
 DESTINATION = {"ae_title": "PACS", "host": "127.0.0.1", "port": 104}
 NODE = {"destinations": {"pacs": DESTINATION, "archive": {**DESTINATION}}}

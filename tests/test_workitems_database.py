@@ -17,11 +17,13 @@ from datetime import timedelta
 from pathlib import Path
 
 import pytest
+from alembic import command
 from sqlalchemy import create_engine, text
 from sqlalchemy.exc import DBAPIError, IntegrityError, OperationalError, StatementError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 
 from mcads_node.errors import ConfigError, NodeError, PermanentError, StorageFull, TransientError
+from mcads_node.migrations import alembic_config
 from mcads_node.workitems import Kind, Workitems, open_store
 from mcads_node.workitems.engine import Database, Undone, as_node_error
 from mcads_node.workitems.schema import metadata
@@ -502,3 +504,38 @@ def test_a_killed_worker_gives_way(path: Path) -> None:
     analyse_all(store)
     assert [each.what for each in store.show_study(1).events].count("analysed") == 1
     store.close()
+
+
+def test_images_of_an_older_version_are_of_their_studys_patient(tmp_path: Path) -> None:
+    """The table of instances is made anew, with rows of other tables and of its own that refer to it."""
+    path = tmp_path / "node.db"
+    database = Database(path, 5.0)
+    with database.write() as connection:
+        config = alembic_config()
+        config.attributes["connection"] = connection
+        command.upgrade(config, "0005")
+        at = "'2024-01-01 00:00:00.000000'"
+        image = "INSERT INTO instances VALUES ({n}, 1, '1.2', '1.2.3.{n}', '1.2', 'A', 'A', 'A', {at},"
+        image += " 'p{n}', 1, '{digest}', {rest})"
+        for statement in (
+            "INSERT INTO studies (id, study_instance_uid, first_received_at, last_received_at)"
+            f" VALUES (1, '1.2', {at}, {at})",
+            image.format(n=1, at=at, digest="1" * 64, rest="'ANALYSED', NULL, NULL, NULL"),
+            image.format(n=2, at=at, digest="2" * 64, rest="'DECLINED', 'why', 1, NULL"),
+            f"INSERT INTO workitems VALUES (1, 'analyse', 'COMPLETED', 1, 1, NULL, 0, {at}, 0, 0,"
+            f" NULL, NULL, NULL, NULL, {at}, {at}, NULL)",
+        ):
+            connection.exec_driver_sql(statement)
+    database.close()
+    store = open_store(path)
+    assert [each.number for each in store.show_study(1).instances] == [1, 2]
+    store.close()
+    with closing(sqlite3.connect(path)) as connection:
+        assert connection.execute("PRAGMA foreign_key_check").fetchall() == []
+        assert connection.execute("SELECT patient_number, conflicts_with FROM instances").fetchall() == [
+            (1, None),
+            (1, 1),
+        ]
+        connection.execute("PRAGMA foreign_keys = ON")
+        with pytest.raises(sqlite3.IntegrityError, match="FOREIGN KEY"):
+            connection.execute("DELETE FROM instances WHERE id = 1")

@@ -19,7 +19,7 @@ from mcads_node.pull.query import (
 from mcads_node.pull.scu import Incoming, Questions, Source, asking, retrieve
 
 #: SOP Instance UIDs in one request
-_AT_ONCE = 50
+AT_ONCE = 50
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -165,5 +165,5 @@ def _requests(study: StudyThere) -> Iterator[tuple[str, tuple[str, ...]]]:
 
 
 def _portions(uids: Sequence[str]) -> Iterator[tuple[str, ...]]:
-    for start in range(0, len(uids), _AT_ONCE):
-        yield tuple(uids[start : start + _AT_ONCE])
+    for start in range(0, len(uids), AT_ONCE):
+        yield tuple(uids[start : start + AT_ONCE])
