@@ -345,6 +345,7 @@ class Mixing(RuleBasedStateMachine):
             uids = [image.sop_instance_uid for image in study.images]
             assert len(set(uids)) == len(uids) > 0
             said = self._said_now()
+            assert len(uids) == self._counted("AND i.state = 'ANALYSED'")[0]
             assert len(said) == 1 or any(said <= each for each in self.same), said
             assert self.ward.store.complete_report(item, [stored(ObjectKind.SR)], {"pacs": ALL_KINDS})
 
@@ -357,12 +358,15 @@ class Mixing(RuleBasedStateMachine):
 
     def _said_now(self) -> set[str]:
         """Who the images say that they are of which count now."""
+        return self._counted("")[1]
+
+    def _counted(self, condition: str) -> tuple[int, set[str]]:
         with self.ward.store._read() as tx:
             rows = tx.connection.exec_driver_sql(
                 "SELECT i.patient FROM instances i JOIN studies s ON s.id = i.study_id"
-                " WHERE i.patient_number = s.patient_number"
-            )
-            return {row[0] for row in rows}
+                f" WHERE i.patient_number = s.patient_number {condition}"
+            ).all()
+        return len(rows), {row[0] for row in rows}
 
 
 @contextmanager
