@@ -18,13 +18,24 @@ class Footprint:
 
 
 def footprint(pid: int) -> Footprint:
-    """Look at a process."""
-    status = dict(
-        line.split(":", 1) for line in Path(f"/proc/{pid}/status").read_text().splitlines() if ":" in line
-    )
+    """Look at a process.
+
+    Raises
+    ------
+    ProcessLookupError
+        It is gone, or nothing is left of it but its exit status.
+    """
+    try:
+        lines = Path(f"/proc/{pid}/status").read_text().splitlines()
+        descriptors = len(list(Path(f"/proc/{pid}/fd").iterdir()))
+    except FileNotFoundError:
+        raise ProcessLookupError(pid) from None
+    status = dict(line.split(":", 1) for line in lines if ":" in line)
+    if "VmRSS" not in status:
+        raise ProcessLookupError(pid)
     return Footprint(
         threads=int(status["Threads"]),
-        descriptors=len(list(Path(f"/proc/{pid}/fd").iterdir())),
+        descriptors=descriptors,
         mebibytes=int(status["VmRSS"].split()[0]) / 1024,
     )
 
