@@ -194,7 +194,8 @@ def revisable(url: str) -> Iterator[Workitems]:
 
 
 def retract(store: Workitems) -> Retraction | None:
-    return store.retract(store.retractable(1), stored(ObjectKind.KOS, variant=REJECTION_NOTE), "wrong patient")
+    note = stored(ObjectKind.KOS, variant=REJECTION_NOTE)
+    return store.retract(store.retractable(1), note, "wrong patient")
 
 
 def test_no_report_is_claimed_while_its_study_is_retracted(
@@ -229,7 +230,6 @@ def test_a_retraction_waits_for_a_claim_that_is_being_made(
     thread.join()
     assert done == [None]
     assert revisable.study_for_report(item).predecessors
-
 
 
 def test_who_stands_still_in_a_transaction_is_cut_off(url: str, store: Workitems) -> None:
