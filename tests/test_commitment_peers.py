@@ -1,4 +1,4 @@
-"""Storage Commitment with peers as they are: Orthanc over TLS in both directions, and DCMTK, which has none."""
+"""Storage Commitment with real peers: Orthanc over TLS in both directions, and DCMTK, which has none."""
 
 from __future__ import annotations
 
