@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import sys
 import warnings
+from datetime import datetime
 
 import structlog
 
@@ -27,7 +28,7 @@ def configure_logs(*, verbose: bool = False, as_json: bool | None = None) -> Non
         structlog.processors.TimeStamper(fmt="iso", utc=True),
     ]
     renderer: structlog.typing.Processor = (
-        structlog.processors.JSONRenderer() if as_json else structlog.dev.ConsoleRenderer()
+        structlog.processors.JSONRenderer(default=_in_json) if as_json else structlog.dev.ConsoleRenderer()
     )
     structlog.configure(
         processors=[*shared, structlog.stdlib.ProcessorFormatter.wrap_for_formatter],
@@ -61,3 +62,8 @@ def configure_logs(*, verbose: bool = False, as_json: bool | None = None) -> Non
     logging.getLogger("pydicom").setLevel(logging.CRITICAL)
     warnings.filterwarnings("ignore", module=r"pydicom")
     warnings.filterwarnings("ignore", module=r"highdicom")
+
+
+def _in_json(value: object) -> str:
+    """Write what JSON has no word for; moments as those of the log's own time stamps."""
+    return value.isoformat() if isinstance(value, datetime) else repr(value)
