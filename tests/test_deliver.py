@@ -10,7 +10,6 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Any
 
 import pytest
 import structlog
@@ -23,7 +22,6 @@ from pydicom.uid import (
     JPEGLosslessSV1,
     RLELossless,
 )
-from pynetdicom.dimse import DIMSEServiceProvider
 from pynetdicom.presentation import build_context
 
 from mcads_node.association import Timeouts
@@ -244,28 +242,6 @@ def test_a_peer_that_fails_in_mid_association(tmp_path: Path, instead: str) -> N
     assert answers[first].failure is None
     assert (answers[second].failure, answers[second].status) == (ErrorKind.UNREACHABLE, None)
     assert third not in answers
-
-
-def test_an_answer_that_pynetdicom_takes_from_its_own_caller_is_not_lost(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    get_msg = DIMSEServiceProvider.get_msg
-    taken: list[Any] = []
-
-    def taken_first(self: DIMSEServiceProvider, block: bool = False) -> Any:
-        if block and not taken:
-            # as its reactor does, where it was past its checkpoint when it was told to stop there
-            taken.append(get_msg(self, block))
-            context_id, message = taken[0]
-            self._assoc._serve_request(message, context_id)
-        return get_msg(self, block)
-
-    monkeypatch.setattr(DIMSEServiceProvider, "get_msg", taken_first)
-    first, second = outgoing(tmp_path / "out"), outgoing(tmp_path / "out")
-    with RawAcceptor() as peer:
-        answers = sent(at(peer.port), first, second)
-    assert len(taken) == 1
-    assert [answers[each].status for each in (first, second)] == [0x0000, 0x0000]
 
 
 def test_a_full_peer_is_left_alone_at_once(tmp_path: Path) -> None:

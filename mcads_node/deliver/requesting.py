@@ -189,7 +189,6 @@ def associated(
     no_context_accepted = bool(association.rejected_contexts) and not association.accepted_contexts
     if not association.is_established and not no_context_accepted:
         raise PeerUnreachable(f"{destination} {_why_not(association, heard)}")
-    _leave_answers(association)
     try:
         yield association, heard
         association.release()
@@ -201,24 +200,6 @@ def associated(
     finally:
         if association.is_established:
             association.abort()
-
-
-def _leave_answers(association: Association) -> None:
-    """Have answers left to who waits for them.
-
-    While pynetdicom's caller waits for one, the thread that serves requests stands at a checkpoint. But it
-    may have been past it when that was closed, and takes the answer for a request then: it would throw it
-    away, and the caller would wait in vain. On a loaded machine that was once in ten thousand objects.
-    """
-    serve, checkpoint = association._serve_request, association._reactor_checkpoint
-
-    def serve_request(msg: Any, context_id: int) -> None:
-        if checkpoint.is_set() or msg.MessageIDBeingRespondedTo is None:
-            serve(msg, context_id)
-        else:
-            association.dimse.msg_queue.put((context_id, msg))
-
-    association._serve_request = serve_request  # type: ignore[method-assign]
 
 
 def _why_not(association: Association, heard: Heard) -> str:
