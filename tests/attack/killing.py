@@ -10,7 +10,7 @@ import signal
 import sqlite3
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -54,12 +54,15 @@ class Killed:
 
 
 @contextmanager
-def attacked(folder: Path, destination: Destination, workers: int = 1) -> Iterator[ServedNode]:
+def attacked(
+    folder: Path, destination: Destination, workers: int = 1, environment: Mapping[str, str] | None = None
+) -> Iterator[ServedNode]:
     """Run a node whose timeouts are short, and which may be killed often without giving up an image."""
     with served(
         folder,
         {"ae_title": AE_TITLE, "port": destination.port},
         _rules(),
+        environment=environment,
         sections={
             "network": {"dimse_seconds": 3, "acse_seconds": 5, "idle_seconds": 5},
             "monitoring": {"port": None},
@@ -120,7 +123,7 @@ def kill_rounds(folder: Path, rounds: int, seed: int, tell: Tell, most_seconds: 
         destination.hostile = False
         tell("settling", 0, 0)
         settled = wait_until(lambda: not open_work(data), SETTLE_SECONDS)
-        dead_letters = _retry(node)
+        dead_letters = retry_dead_letters(node)
         settled = settled and wait_until(lambda: not open_work(data), SETTLE_SECONDS)
         alive = settled and node.process is not None and node.process.poll() is None
         alive = node.stop() == 0 and alive
@@ -167,7 +170,7 @@ def _strike(node: ServedNode, blow: str, chance: random.Random) -> None:
     node.start()
 
 
-def _retry(node: ServedNode) -> int:
+def retry_dead_letters(node: ServedNode) -> int:
     """Have dead letters tried again, as an administrator would; gives how many there were."""
     letters = len(node.json("undelivered", "--limit", "100000"))
     if letters:
