@@ -9,6 +9,22 @@ from datetime import datetime
 
 import structlog
 
+#: Of pynetdicom. A peer that cannot be reached is told of by whoever wanted it, and one that sends what is none
+#: by `association.malformed`: once and in one line. These tell of every six bytes of it, with a traceback, do
+#: not say who it was, and quote what came.
+_UNHEARD = (
+    "acse",
+    "association",
+    "dimse",
+    "dimse_primitives",
+    "dul",
+    "fsm",
+    "pdu_primitives",
+    "presentation",
+    "transport",
+    "utils",
+)
+
 
 def configure_logs(*, verbose: bool = False, as_json: bool | None = None) -> None:
     """Set up structlog and the standard library's logging for this process.
@@ -51,13 +67,8 @@ def configure_logs(*, verbose: bool = False, as_json: bool | None = None) -> Non
     root.handlers[:] = [handler]
     root.setLevel(logging.WARNING)
     logging.getLogger("mcads_node").setLevel(logging.DEBUG if verbose else logging.INFO)
-    # a peer that cannot be reached is told of by whoever wanted it, once and in one line
-    for name in ("pynetdicom.transport", "pynetdicom.acse"):
-        logging.getLogger(name).setLevel(logging.CRITICAL)
-    # what a peer sends that is none is told once, by `association.malformed`; these tell of every six bytes
-    # of it, with a traceback, and quote it
-    for name in ("pynetdicom.dul", "pynetdicom.fsm", "pynetdicom.utils"):
-        logging.getLogger(name).setLevel(logging.CRITICAL)
+    for name in _UNHEARD:
+        logging.getLogger(f"pynetdicom.{name}").setLevel(logging.CRITICAL)
     # pydicom quotes values of the data set in its warnings: they may be PHI
     logging.getLogger("pydicom").setLevel(logging.CRITICAL)
     warnings.filterwarnings("ignore", module=r"pydicom")
