@@ -9,9 +9,9 @@ from datetime import datetime
 
 import structlog
 
-#: Of pynetdicom. A peer that cannot be reached is told of by whoever wanted it, and one that sends what is none
-#: by `association.malformed`: once and in one line. These tell of every six bytes of it, with a traceback, do
-#: not say who it was, and quote what came.
+#: Of pynetdicom. A peer that cannot be reached is told of by whoever wanted it, and one that sends what is
+#: none by `association.malformed`: once and in one line. These tell of every six bytes of it, with a
+#: traceback, do not say who it was, and quote what came.
 _UNHEARD = (
     "acse",
     "association",
