@@ -19,6 +19,7 @@ import pytest
 
 from mcads_node.yamlfile import read_document, write_yaml
 from tests.acceptance.node import RULES, ServedNode, wait_for
+from tests.attack.processes import heaps
 from tests.certificates import Authority, Issued
 from tests.peers import echoscu, free_port, storescp
 
@@ -158,6 +159,9 @@ def test_certificates_are_exchanged_while_the_node_runs(node: Setup) -> None:
     assert ours == "it ended TLS with the alert certificate expired"
     counted = node.metrics()
     assert 'mcads_tls_failures_total{direction="in"} 4.0' in counted
+    # each of these connections had threads, and none of them its own part of memory
+    assert node.served.process is not None
+    assert heaps(node.served.process.pid) <= 1
     (ends,) = re.findall(r'mcads_certificate_expiry_timestamp_seconds\{use="node"\} (\S+)', counted)
     assert float(ends) < time.time()
 

@@ -51,3 +51,14 @@ def resting_footprint(pid: int, seconds: float) -> Footprint:
         descriptors=min(each.descriptors for each in found),
         mebibytes=min(each.mebibytes for each in found),
     )
+
+
+def heaps(pid: int) -> int:
+    """Count the heaps that glibc made for threads: 64 MiB of addresses each, of which little is used."""
+    size, starts, found = 64 * 2**20, set[int](), 0
+    for line in Path(f"/proc/{pid}/maps").read_text().splitlines():
+        start, end = (int(each, 16) for each in line.split()[0].split("-"))
+        starts.add(start)
+        # what is not used of it, up to its end
+        found += line.split()[1] == "---p" and end % size == 0 and end - size in starts
+    return found
