@@ -105,6 +105,7 @@ class _Figures:
             "c_store_requests": killed.requests,
             "unanswered": killed.unanswered,
             "dead_letters_retried": killed.dead_letters,
+            "late_starts": killed.late_starts,
             "quarantined": killed.account.quarantined,
             "orphans": killed.account.orphans,
         }
