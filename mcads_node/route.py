@@ -11,8 +11,8 @@ from decimal import Decimal
 from pydicom.dataset import Dataset
 from pydicom.multival import MultiValue
 
-from mcads_node.config import Condition, Rule
-from mcads_node.instance import Declined, Requestor
+from mcads_node.config import CHECKS, Condition, Rule
+from mcads_node.instance import Declined, Requestor, Verdict
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -27,6 +27,8 @@ class Route:
     explain_top_finding: bool
     #: by label; others keep the model's own threshold
     thresholds: Mapping[str, float]
+    #: what each check of the gate leads to where it fails, by its name: all of them
+    checks: Mapping[str, Verdict]
     #: destinations of the results
     send_to: tuple[str, ...]
     #: the study is complete when nothing came for so long, in seconds
@@ -62,6 +64,7 @@ def route(header: Dataset, requestor: Requestor, rules: Iterable[Rule]) -> Route
             explain=rule.analyse.explain,
             explain_top_finding=rule.analyse.explain_top_finding,
             thresholds=rule.analyse.thresholds,
+            checks={**CHECKS, **rule.analyse.checks},
             send_to=rule.send_to,
             quiet_seconds=rule.complete_when.quiet_seconds,
         )

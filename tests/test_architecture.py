@@ -15,7 +15,7 @@ HOMES = {
     "pynetdicom": {"association", "receive", "deliver"},
     "torch": {"classifier", "infer", "explain", "model_store"},
     "torchxrayvision": {"classifier", "model_store"},
-    "safetensors": {"classifier", "model_store"},
+    "safetensors": {"classifier", "gate", "model_store"},
     "requests": {"model_store"},
     "highdicom": {"report"},
     "PIL": {"report"},

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mcads_node.config import Rule
+from mcads_node.config import CHECKS, Rule
 from mcads_node.instance import Declined, Requestor
 from mcads_node.route import Route, route
 from tests.headers import header
@@ -81,6 +81,7 @@ def test_the_first_match_wins_and_carries_what_the_rule_says() -> None:
         explain=(),
         explain_top_finding=True,
         thresholds={"Edema": 0.4},
+        checks=CHECKS,
         send_to=("pacs", "archive"),
         quiet_seconds=3,
     )

@@ -3,6 +3,7 @@
 from mcads_node.config.alerts import AlertsSection, EmailSection, WebhookSection
 from mcads_node.config.audit import AuditSection
 from mcads_node.config.backup import BackupSection
+from mcads_node.config.checks import CHECKS
 from mcads_node.config.destinations import CapturesSection, DestinationSection, SeriesSection, SRClass
 from mcads_node.config.disk import DiskSection
 from mcads_node.config.loading import Configuration, load_configuration, load_rules
@@ -23,6 +24,7 @@ from mcads_node.config.tending import TendingSection
 from mcads_node.config.tls import TlsSection
 
 __all__ = [
+    "CHECKS",
     "FACTS_OF_THE_ASSOCIATION",
     "AlertsSection",
     "AnalyseSection",
