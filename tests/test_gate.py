@@ -92,6 +92,13 @@ def test_of_a_view_that_is_not_frontal_only_the_view_is_told(view: View) -> None
     assert names_of(radiograph(np.rot90(-chest()), view=view)) == ["view"]
 
 
+def test_what_a_border_leaves_is_not_told_to_be_turned_or_clipped() -> None:
+    for turns in range(4):
+        (first, *others) = names_of(radiograph(np.rot90(ALTERED["collimated"][1](), turns)))
+        assert first == "collimation"
+        assert others in ([], ["chest"])
+
+
 def test_a_mirrored_chest_is_a_chest() -> None:
     assert names_of(radiograph(chest()[:, ::-1])) == []
 

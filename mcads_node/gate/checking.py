@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from mcads_node.gate.fault import Fault
 from mcads_node.gate.field import field_faults
 from mcads_node.gate.frontal import frontal_faults
-from mcads_node.gate.grey import contrast_faults, grey_faults
+from mcads_node.gate.grey import contrast_faults, exposure_faults, level_faults
 from mcads_node.gate.header import header_faults
 from mcads_node.instance import InputCheck, Radiograph, Verdict, View
 
@@ -47,10 +47,14 @@ def _faults(radiograph: Radiograph, square: NDArray[np.float32]) -> Iterator[Fau
     if blank:
         # of noise nothing more can be said
         return
-    yield from grey_faults(sample)
-    yield from field_faults(sample)
+    yield from level_faults(sample)
+    narrow = list(field_faults(sample))
+    yield from narrow
+    if not narrow:
+        # a border in the middle is not an exposure
+        yield from exposure_faults(sample)
     if radiograph.view not in (View.LATERAL, View.OTHER):
-        yield from frontal_faults(square)
+        yield from frontal_faults(square, narrow=bool(narrow))
 
 
 def sample_of(pixels: NDArray[np.float32]) -> NDArray[np.float32]:

@@ -66,17 +66,20 @@ class Likeness:
     unexplained: float
 
 
-def frontal_faults(square: NDArray[np.float32]) -> Iterator[Fault]:
+def frontal_faults(square: NDArray[np.float32], *, narrow: bool = False) -> Iterator[Fault]:
     """Find an image that is inverted, turned, or of something else.
 
     Parameters
     ----------
     square
         float32, S × S: the model's input.
+    narrow
+        Most of the image is a border: how it lies cannot be told, only that it does not look as it should.
     """
     model = frontal_model()
     likeness = likeness_of(thumbnail(square, len(model.mean)), model)
-    if likeness.unexplained > model.limit:
+    amiss = likeness.inverted or likeness.turns > 0
+    if likeness.unexplained > model.limit or (narrow and amiss):
         yield Fault(check="chest", reason=_UNLIKE_A_CHEST)
         return
     if likeness.inverted:

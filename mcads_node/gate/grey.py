@@ -36,12 +36,16 @@ def contrast_faults(sample: NDArray[np.float32]) -> Iterator[Fault]:
         yield Fault(check="contrast", reason=reason)
 
 
-def grey_faults(sample: NDArray[np.float32]) -> Iterator[Fault]:
-    """Find clipping in the middle of the image, where the lungs are, and too few grey levels."""
+def exposure_faults(sample: NDArray[np.float32]) -> Iterator[Fault]:
+    """Find clipping in the middle of the image, where the lungs are."""
     for share, end in zip(clipped(sample), ("black", "white"), strict=True):
         if share > _MOST_CLIPPED:
             reason = f"{share:.0%} of the middle of the image is plain {end}: what is there cannot be seen."
             yield Fault(check="exposure", reason=reason)
+
+
+def level_faults(sample: NDArray[np.float32]) -> Iterator[Fault]:
+    """Find too few grey levels; an image of a few pixels cannot have many."""
     levels = np.unique(sample[::2, ::2]).size if sample.size > 4 * _LEAST_LEVELS**2 else _LEAST_LEVELS
     if levels < _LEAST_LEVELS:
         yield Fault(check="grey-levels", reason=f"The image has only {levels} grey levels.")
