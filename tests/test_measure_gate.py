@@ -24,7 +24,11 @@ def test_it_measures_on_images_of_ones_own(tmp_path: Path) -> None:
     sheets = tmp_path / "sheets"
     command = [sys.executable, ROOT / "scripts" / "measure_gate", tmp_path, labels, "--all", "--json"]
     done = subprocess.run(
-        [*map(str, command), "--sheets", str(sheets)], capture_output=True, text=True, timeout=240, check=False
+        [*map(str, command), "--sheets", str(sheets)],
+        capture_output=True,
+        text=True,
+        timeout=240,
+        check=False,
     )
     assert done.returncode == 0, done.stderr
     told = json.loads(done.stdout)
