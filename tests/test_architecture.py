@@ -15,7 +15,7 @@ PACKAGE = Path(__file__).resolve().parents[1] / "mcads_node"
 HOMES = {
     "pynetdicom": {"association", "receive", "deliver"},
     "torch": {"classifier", "densenet", "infer", "explain", "model_store"},
-    "safetensors": {"classifier", "model_store"},
+    "safetensors": {"classifier", "gate", "model_store"},
     "requests": {"model_store"},
     "highdicom": {"report"},
     "PIL": {"report"},
