@@ -23,7 +23,7 @@ from mcads_node.pull.query import StudyQuery, dates_of
 from mcads_node.pull.scu import Incoming, Source
 from mcads_node.read.transfer_syntaxes import TRANSFER_SYNTAXES
 from mcads_node.receive.arrival import Arrival, StoreCommand, arrival_of
-from mcads_node.receive.scp import STORAGE_CLASSES
+from mcads_node.receive.contexts import STORAGE_CLASSES
 from mcads_node.service.configured import caller_of, destination_address
 from mcads_node.state import State
 from mcads_node.tend import Job

@@ -4,9 +4,9 @@
 
 * ``records``, ``outcomes``, ``overview`` the words; ``schema`` the tables; ``engine`` transactions and what
   errors mean
-* ``receiving``, ``queue``, ``failing``, ``completing``, ``deliveries``, ``commitment``, ``undelivered``,
-  ``studies``, ``retracting``, ``moving`` the transactions; ``completeness`` says when a study is complete,
-  ``patients`` whose it is, ``settled`` when nothing is left to be done for it
+* ``receiving``, ``queue``, ``failing``, ``completing``, ``deliveries``, ``destinations``, ``commitment``,
+  ``undelivered``, ``studies``, ``retracting``, ``moving`` the transactions; ``completeness`` says when a
+  study is complete, ``patients`` whose it is, ``settled`` when nothing is left to be done for it
 * ``backlog``, ``alerting``, ``watching``, ``chronicle`` what is told of all this
 * ``store`` puts them together
 """
@@ -14,11 +14,13 @@
 from mcads_node.workitems.alerting import AlertEntry
 from mcads_node.workitems.backlog import Backlog, DeadLetters, Queue, Stuck
 from mcads_node.workitems.chronicle import EventLine
-from mcads_node.workitems.commitment import CommitmentOutcome, CommitmentReport, CommitmentRequest
 from mcads_node.workitems.copying import Snapshot, database_is_empty, load_dump
 from mcads_node.workitems.lease_watch import LeaseWatch
 from mcads_node.workitems.moving import HeldInstance, Released
 from mcads_node.workitems.outcomes import (
+    CommitmentOutcome,
+    CommitmentReport,
+    CommitmentRequest,
     Deferred,
     Delivery,
     DeliveryState,

@@ -32,7 +32,9 @@ class Due:
 def due_of_report(tx: Transaction, item: Workitem, outcome: InstanceAnalysed) -> Due:
     """Say when the report is due that speaks of an image; its analysis is on record already."""
     assert item.instance is not None  # noqa: S101 - every analyse item has one (a CHECK in the schema)
-    return Due(at=item.instance.received_at + outcome.quiet, latest_at=_latest(tx, item, outcome))
+    # not by what was received in the future: the clock stepped back since, and nobody is to wait for it
+    quiet_since = min(item.instance.received_at, tx.now)
+    return Due(at=quiet_since + outcome.quiet, latest_at=_latest(tx, item, outcome))
 
 
 def has_views(expected: Iterable[Mapping[str, int]], seen: Iterable[View]) -> bool:
@@ -57,7 +59,8 @@ def _latest(tx: Transaction, item: Workitem, outcome: InstanceAnalysed) -> datet
     if outcome.max_wait_seconds is None:
         return None
     # a revised report waits anew: each late image would make one of its own otherwise
-    return (tx.now if earlier else item.study_first_received_at) + timedelta(seconds=outcome.max_wait_seconds)
+    begun = tx.now if earlier else min(item.study_first_received_at, tx.now)
+    return begun + timedelta(seconds=outcome.max_wait_seconds)
 
 
 @dataclass(frozen=True, kw_only=True)
