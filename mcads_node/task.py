@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from mcads_node.calibration import Calibration
 from mcads_node.config import Rule
 from mcads_node.finding import Algorithm, Finding
 from mcads_node.instance import InputCheck, Requestor, View
@@ -117,6 +118,16 @@ class Composed:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Scored:
+    """What a model says of one image of an audit."""
+
+    algorithm: Algorithm
+    findings: tuple[Finding, ...]
+    #: of input checks for which a node would claim nothing, a sentence each
+    doubts: tuple[str, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
 class WorkerSettings:
     """What every worker is started with."""
 
@@ -125,3 +136,5 @@ class WorkerSettings:
     model: str
     #: of address space beyond what the interpreter has at its start, in MiB
     memory_limit_mib: int
+    #: of the site; None: scores stay scores
+    calibration: Calibration | None = None

@@ -27,12 +27,14 @@ from tests import referees
 from tests.headers import header
 from tests.report_samples import (
     ALGORITHM,
+    CALIBRATED,
     CONTEXT,
     DOUBTFUL,
     LABELS,
     UNFIT,
     as_received,
     bare,
+    calibrated,
     full,
     reading,
 )
@@ -167,7 +169,7 @@ def test_every_label_is_there_with_score_threshold_presence_and_image() -> None:
 
 
 def test_a_calibrated_score_is_a_probability_and_only_then() -> None:
-    document = _read(measurement_report([reading(bare())], replace(ALGORITHM, calibrated=True), CONTEXT))
+    document = _read(measurement_report([calibrated(reading(bare()))], CALIBRATED, CONTEXT))
     assert len(_named_items(document, codes.PROBABILITY)) == 18
     assert _named_items(document, codes.CERTAINTY_OF_FINDING) == []
     units = {

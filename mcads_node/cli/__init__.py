@@ -20,7 +20,9 @@ from mcads_node.cli import looking  # isort: split
 
 from mcads_node.cli import acting  # isort: split
 
-from mcads_node.cli import models
+from mcads_node.cli import models  # isort: split
+
+from mcads_node.cli import auditing
 from mcads_node.cli.common import DEFAULT_CONFIG, app, err, out
 from mcads_node.cli.models import DEFAULT_DATA_DIR
 from mcads_node.cli.running import RoleName
@@ -32,6 +34,7 @@ __all__ = [
     "RoleName",
     "acting",
     "app",
+    "auditing",
     "looking",
     "main",
     "models",

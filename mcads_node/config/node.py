@@ -19,7 +19,7 @@ from mcads_node.config.receive import ReceiveSection
 from mcads_node.config.retention import RetentionSection
 from mcads_node.config.tending import TendingSection
 from mcads_node.config.tls import TlsSection
-from mcads_node.config.vocabulary import AETitle, Name, Port, Section
+from mcads_node.config.vocabulary import AbsoluteFile, AETitle, Name, Port, Section
 
 
 class NodeSection(Section):
@@ -77,6 +77,7 @@ class AnalysisSection(Section):
     """Which model reads, and with how much of the machine."""
 
     model: Name = "densenet121-res224-all"
+    calibration: AbsoluteFile | None = None
     workers: Literal["auto"] | Annotated[int, Field(ge=1, le=64)] = "auto"
     timeout_seconds: Annotated[float, Field(gt=0, le=3600)] = 120.0
     memory_limit_mib: Annotated[int, Field(ge=1024)] = 4096
