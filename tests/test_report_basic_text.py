@@ -141,7 +141,7 @@ def test_a_calibrated_score_is_called_so() -> None:
     result = basic_text_report([calibrated(each) for each in _readings()], CALIBRATED, CONTEXT)
     everything = _texts(result, "Findings") + _texts(result, "Current Procedure Descriptions")
     assert "uncalibrated" not in " ".join(everything)
-    assert re.search(r"probability 0\.\d+ \(calibrated at North Clinic\), threshold 0\.25", everything[0])
+    assert re.search(r"probability 0\.\d+ \(calibrated at North Clinic\),\s+threshold 0\.64", everything[0])
 
 
 def test_every_sentence_names_its_image_and_the_evidence_has_it() -> None:
