@@ -3,6 +3,7 @@
 from mcads_node.config.alerts import AlertsSection, EmailSection, WebhookSection
 from mcads_node.config.audit import AuditSection
 from mcads_node.config.backup import BackupSection
+from mcads_node.config.conditions import FACTS_OF_THE_ASSOCIATION, Condition
 from mcads_node.config.destinations import CapturesSection, DestinationSection, SeriesSection, SRClass
 from mcads_node.config.disk import DiskSection
 from mcads_node.config.loading import Configuration, load_configuration, load_rules
@@ -11,14 +12,7 @@ from mcads_node.config.network import NetworkSection
 from mcads_node.config.node import AnalysisSection, NodeConfig, NodeSection, ReportSection, RequestorSection
 from mcads_node.config.receive import ReceiveSection
 from mcads_node.config.retention import RetentionSection
-from mcads_node.config.rules import (
-    FACTS_OF_THE_ASSOCIATION,
-    AnalyseSection,
-    CompleteWhen,
-    Condition,
-    RoutesConfig,
-    Rule,
-)
+from mcads_node.config.rules import AnalyseSection, CompleteWhen, RoutesConfig, Rule
 from mcads_node.config.tending import TendingSection
 from mcads_node.config.tls import TlsSection
 
