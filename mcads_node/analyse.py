@@ -23,6 +23,7 @@ from mcads_node.finding import Algorithm, Finding, Heatmap
 from mcads_node.infer import infer
 from mcads_node.instance import Declined, Radiograph
 from mcads_node.profile import OF_IMAGES, wanted
+from mcads_node.read.device import device_of
 from mcads_node.read.radiograph import header_of, read_dataset, read_header, read_radiograph
 from mcads_node.report.basic_text import basic_text_report
 from mcads_node.report.capture import heatmap_capture, summary_capture, thumbnail
@@ -81,6 +82,7 @@ def analyse(request: AnalysisRequest, classifier: Classifier) -> Analysis | Decl
         route=routed,
         algorithm=classifier.algorithm,
         view=radiograph.view,
+        device=device_of(radiograph.header),
         findings=findings,
         checks=radiograph.checks,
         header=_encoded(radiograph.header),

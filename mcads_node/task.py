@@ -48,6 +48,8 @@ class Analysis:
     objects: tuple[ResultObject, ...]
     #: why one of them could not be made, a sentence each, without PHI
     omitted: tuple[str, ...] = ()
+    #: which device made the image; empty: the header does not say
+    device: str = ""
 
     def record(self) -> ReadingRecord:
         """Give what a report needs of this analysis."""

@@ -1,4 +1,4 @@
-"""The verbs of a site's own audit of a model."""
+"""The verbs of a site's own audit of a model, before it goes live and after."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from mcads_node.cli.common import JsonOption, err, out, print_json
+from mcads_node.cli.common import DEFAULT_CONFIG, ConfigOption, JsonOption, app, err, out, print_json
 from mcads_node.cli.models import DEFAULT_DATA_DIR, DataDirOption, models_app
 from mcads_node.logs import configure_logs
 
@@ -137,3 +137,29 @@ def models_thresholds(
         return
     show_thresholds(out, told, target)
     show_left_out(err, told["left_out"])
+
+
+@app.command()
+def drift(
+    config: ConfigOption = DEFAULT_CONFIG,
+    weeks: Annotated[int, typer.Option(min=1, max=520, help="How many weeks, back from now.")] = 8,
+    reference: Annotated[
+        bool, typer.Option("--set-reference", help="Compare with these weeks from now on.")
+    ] = False,
+    as_json: JsonOption = False,
+) -> None:
+    """Compare the distribution of scores, by device and week, with that of a reference.
+
+    Example: mcads-node drift --weeks 4
+    """
+    from mcads_node.verbs.drifting import measure_drift, set_reference, show_drift
+
+    configure_logs()
+    if reference:
+        span = set_reference(config, weeks)
+        err.print(f"the reference is {span.since:%Y-%m-%d} to {span.until:%Y-%m-%d}", highlight=False)
+    told = measure_drift(config, weeks)
+    if as_json:
+        print_json(told)
+    else:
+        show_drift(out, told)

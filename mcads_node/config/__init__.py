@@ -6,6 +6,7 @@ from mcads_node.config.backup import BackupSection
 from mcads_node.config.conditions import FACTS_OF_THE_ASSOCIATION, Condition
 from mcads_node.config.destinations import CapturesSection, DestinationSection, SeriesSection, SRClass
 from mcads_node.config.disk import DiskSection
+from mcads_node.config.drift import DriftSection
 from mcads_node.config.loading import Configuration, load_configuration, load_rules
 from mcads_node.config.monitoring import MonitoringSection
 from mcads_node.config.network import NetworkSection
@@ -29,6 +30,7 @@ __all__ = [
     "Configuration",
     "DestinationSection",
     "DiskSection",
+    "DriftSection",
     "EmailSection",
     "MonitoringSection",
     "NetworkSection",

@@ -13,6 +13,7 @@ from mcads_node.config.audit import AuditSection
 from mcads_node.config.backup import BackupSection
 from mcads_node.config.destinations import DestinationSection
 from mcads_node.config.disk import DiskSection
+from mcads_node.config.drift import DriftSection
 from mcads_node.config.monitoring import MonitoringSection
 from mcads_node.config.network import NetworkSection
 from mcads_node.config.receive import ReceiveSection
@@ -102,5 +103,6 @@ class NodeConfig(Section):
     tending: TendingSection = TendingSection()
     monitoring: MonitoringSection = MonitoringSection()
     alerts: AlertsSection = AlertsSection()
+    drift: DriftSection = DriftSection()
     audit: AuditSection | None = None
     routes: Path = Path("routes.yaml")

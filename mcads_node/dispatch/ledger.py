@@ -145,6 +145,7 @@ class Ledger:
                 omitted=outcome.omitted,
                 send_to=outcome.route.send_to,
                 quiet_seconds=outcome.route.quiet_seconds,
+                device=outcome.device,
             ),
         )
         if completed:

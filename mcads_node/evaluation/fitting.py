@@ -12,8 +12,9 @@ from scipy.optimize import isotonic_regression, minimize, minimize_scalar
 
 from mcads_node.calibration import IsotonicCurve, LogisticCurve, Method, raw_output
 from mcads_node.calibration.curve import MOST_POINTS, logit, sigmoid
+from mcads_node.estimate import Estimate
 from mcads_node.evaluation.metrics import ece, log_loss
-from mcads_node.evaluation.sample import Estimate, Sample, estimates, resampled
+from mcads_node.evaluation.sample import Sample, estimates, resampled
 
 #: positives (and negatives) below which a curve would follow chance, isotonic regression soonest
 FEWEST_TO_FIT: Final = {"temperature": 20, "platt": 20, "isotonic": 100}

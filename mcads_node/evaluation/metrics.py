@@ -12,7 +12,8 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from mcads_node.evaluation.sample import Estimate, Sample, estimates, resampled, wilson
+from mcads_node.estimate import Estimate, wilson
+from mcads_node.evaluation.sample import Sample, estimates, resampled
 
 #: bins of the calibration error, each with equally many images (Nguyen and O'Connor, EMNLP 2015): of a rare
 #: finding nearly all probabilities lie in the lowest tenth of the scale
@@ -115,7 +116,7 @@ def in_bins(probabilities: _Values) -> _Values:
     """Say which bin each image is in: images × bins, 0 or 1; equal probabilities are in one bin."""
     edges = np.quantile(probabilities, np.linspace(0, 1, BINS + 1)[1:-1])
     found = np.searchsorted(edges, probabilities, side="right")
-    bins: _Values = (found[:, None] == np.arange(BINS)).astype(np.float64)
+    bins: _Values = np.equal(found[:, None], np.arange(BINS)).astype(np.float64)
     return bins
 
 

@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING, Any, Final
 import numpy as np
 
 from mcads_node.errors import NodeError, PermanentError
+from mcads_node.estimate import wilson
 from mcads_node.evaluation.metrics import BINS, LabelMetrics, in_bins
-from mcads_node.evaluation.sample import Sample, wilson
+from mcads_node.evaluation.sample import Sample
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -10,6 +10,8 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
+from mcads_node.estimate import Estimate
+
 #: of one sort, below which no number is given: an interval would be as wide as the scale
 FEWEST: Final = 10
 #: resamplings of a bootstrap, and where its stream of numbers begins: equal input gives equal intervals
@@ -17,16 +19,6 @@ REPLICATES: Final = 1000
 _SEED: Final = 20_26
 #: numbers held at once
 _ROOM: Final = 4_000_000
-_Z: Final = 1.959964
-
-
-@dataclass(frozen=True, kw_only=True)
-class Estimate:
-    """A number and its 95 % interval."""
-
-    value: float
-    low: float
-    high: float
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -98,19 +90,3 @@ def estimates(
             low, high = np.percentile(drawn, [2.5, 97.5]).tolist()
             found[name] = Estimate(value=value, low=min(low, value), high=max(high, value))
     return found
-
-
-def wilson(successes: float, trials: float) -> Estimate:
-    """Give a proportion and its interval after Wilson (1927), which is not empty at 0 and 1.
-
-    Parameters
-    ----------
-    successes, trials
-        0 ≤ successes ≤ trials, and at least one trial.
-    """
-    share = successes / trials
-    centre = (share + _Z**2 / (2 * trials)) / (1 + _Z**2 / trials)
-    half = _Z / (1 + _Z**2 / trials) * math.sqrt(share * (1 - share) / trials + _Z**2 / (4 * trials**2))
-    return Estimate(
-        value=share, low=max(0.0, min(share, centre - half)), high=min(1.0, max(share, centre + half))
-    )

@@ -40,7 +40,7 @@ class Target:
         """
         if text == "youden":
             return cls(quantity="youden")
-        match = re.fullmatch(r"(sensitivity|specificity|ppv)=(0?\.\d+|1|1\.0+)", text)
+        match = re.fullmatch(r"(sensitivity|specificity|ppv)=(0?\.\d*[1-9]\d*|1|1\.0+)", text)
         if match is None:
             raise PermanentError(
                 "--target: expected youden, or sensitivity, specificity or ppv with a number above 0 and up "

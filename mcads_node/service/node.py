@@ -31,6 +31,7 @@ from mcads_node.service.configured import (
     tls_of,
 )
 from mcads_node.service.delivering import all_of, count_commitment, count_transfer, terms_of
+from mcads_node.service.drifting import DriftWatch
 from mcads_node.service.jobs import disk_job, jobs_of, upkeep_jobs
 from mcads_node.service.peers import PeerWatch
 from mcads_node.service.receiver import Receiver
@@ -90,7 +91,8 @@ class Node:
         #: whether each destination answers; asked where the role tend runs
         self.peers = PeerWatch(addresses, caller_of(configuration.node), stopping)
         upkeep = upkeep_jobs(configuration.node, self._state, self.peers, stopping)
-        looks = [disk_job(self._disk), alerts, *watched.backups.jobs()]
+        drift = watched.drift.jobs() if watched.drift else []
+        looks = [disk_job(self._disk), alerts, *watched.backups.jobs(), *drift]
         self._tender = None if jobs is None else Tender([*jobs, *looks, *upkeep], stopping)
         self._receiver = (
             Receiver(configuration, self._state, self._disk, self._audit, poke_dispatch, self._tls)
@@ -109,6 +111,7 @@ class Node:
             certificates=self._tls.certificates if self._tls else dict,
             audit_lost=lambda: self._audit.lost,
             backups=BackupWatch(self._configuration.node.backup.directory),
+            drift=DriftWatch(self._configuration, self._state),
         )
 
     def _make_deliverer(self, profiles: dict[str, Profile]) -> Deliverer:

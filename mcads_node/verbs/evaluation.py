@@ -21,10 +21,11 @@ from mcads_node.calibration import (
     write_calibration,
 )
 from mcads_node.errors import NodeError, PermanentError
+from mcads_node.estimate import Estimate
 from mcads_node.evaluation.fitting import CannotFit, Fitted, fit
 from mcads_node.evaluation.metrics import LabelMetrics, judge
 from mcads_node.evaluation.plots import draw_reliability, draw_roc
-from mcads_node.evaluation.sample import Estimate, Sample
+from mcads_node.evaluation.sample import Sample
 from mcads_node.evaluation.thresholds import Target, as_yaml, at_target
 from mcads_node.verbs.person import administrator
 from mcads_node.verbs.scored import ScoredSet

@@ -6,7 +6,7 @@
   errors mean
 * ``receiving``, ``queue``, ``failing``, ``completing``, ``deliveries``, ``commitment``, ``undelivered``,
   ``studies``, ``retracting`` the transactions; ``settled`` says when nothing is left to be done for a study
-* ``backlog``, ``alerting``, ``watching``, ``chronicle`` what is told of all this
+* ``backlog``, ``alerting``, ``watching``, ``chronicle``, ``drifting`` what is told of all this
 * ``store`` puts them together
 """
 
@@ -15,6 +15,7 @@ from mcads_node.workitems.backlog import Backlog, DeadLetters, Queue, Stuck
 from mcads_node.workitems.chronicle import EventLine
 from mcads_node.workitems.commitment import CommitmentOutcome, CommitmentReport, CommitmentRequest
 from mcads_node.workitems.copying import Snapshot, database_is_empty, load_dump
+from mcads_node.workitems.drifting import ScoredImage, Span
 from mcads_node.workitems.lease_watch import LeaseWatch
 from mcads_node.workitems.outcomes import (
     Deferred,
@@ -93,7 +94,9 @@ __all__ = [
     "Retractable",
     "Retraction",
     "Retried",
+    "ScoredImage",
     "Snapshot",
+    "Span",
     "Stored",
     "StoredResult",
     "Stuck",

@@ -104,6 +104,7 @@ def analysis_of(row: Row[Any], objects: tuple[StoredResult, ...]) -> InstanceAna
         objects=objects,
         send_to=tuple(row.send_to),
         quiet_seconds=row.quiet_seconds,
+        device=row.device,
     )
 
 
@@ -160,6 +161,7 @@ def _insert_analysis(tx: Transaction, item: Workitem, outcome: InstanceAnalysed)
             send_to=list(outcome.send_to),
             quiet_seconds=outcome.quiet_seconds,
             analysed_at=tx.now,
+            device=outcome.device,
         )
         .returning(analyses.c.id)
     ).scalar_one()

@@ -206,6 +206,8 @@ class InstanceAnalysed:
     quiet_seconds: float = 0.0
     #: why an object could not be made of it, a sentence each, without PHI; told as events
     omitted: tuple[str, ...] = ()
+    #: which device made the image; empty: the header does not say
+    device: str = ""
 
     @property
     def quiet(self) -> timedelta:

@@ -25,6 +25,7 @@ from mcads_node.workitems import completing, failing, quarantined, queue, receiv
 from mcads_node.workitems.again import again
 from mcads_node.workitems.chronicle import Chronicle
 from mcads_node.workitems.delivering import Delivering
+from mcads_node.workitems.drifting import Drifting
 from mcads_node.workitems.engine import Database
 from mcads_node.workitems.keeping import Keeping
 from mcads_node.workitems.overview import InstanceRecord, QuarantinedWork, Retried, StudyLine, StudyRecord
@@ -87,7 +88,7 @@ def open_store(
     return Workitems(database, clock, policy or WorkPolicy())
 
 
-class Workitems(Gatekeeping, Delivering, Keeping, Watching, Chronicle):
+class Workitems(Gatekeeping, Delivering, Keeping, Watching, Chronicle, Drifting):
     """Studies, instances, workitems, results, deliveries and events. Safe to share between threads.
 
     Every method may raise `StorageFull` (the disk or the database cannot take more), `TransientError` (the
