@@ -35,7 +35,11 @@ BLOCKS = list(blocks())
 COMMANDS = commands()
 CLI: Any = typer.main.get_command(app)
 #: verbs that work, wait or download, and those that test_backup.py runs; the others are run
-NOT_RUN = ("serve", "demo", "analyse", "models fetch", "backup", "restore")
+NOT_RUN = (
+    *("serve", "demo", "analyse", "models fetch", "backup", "restore"),
+    # test_auditing.py runs them
+    *("models evaluate", "models calibrate", "models thresholds"),
+)
 
 DESTINATION = {"ae_title": "PACS", "host": "127.0.0.1", "port": 104}
 NODE = {"destinations": {"pacs": DESTINATION, "archive": {**DESTINATION}}}

@@ -121,7 +121,8 @@ def in_bins(probabilities: _Values) -> _Values:
 
 
 def _ratio(part: _Values, whole: _Values) -> _Values:
-    return np.divide(part, whole, out=np.full(len(whole), np.nan), where=whole > 0)
+    ratio: _Values = np.divide(part, whole, out=np.full(len(whole), np.nan), where=whole > 0)
+    return ratio
 
 
 class _Judge:
