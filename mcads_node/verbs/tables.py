@@ -35,11 +35,18 @@ def findings_table(title: str, findings: Sequence[Mapping[str, Any]]) -> Table:
     table.add_column("finding")
     table.add_column("score", justify="right")
     table.add_column("threshold", justify="right")
+    calibrated = any(each.get("probability") is not None for each in findings)
+    if calibrated:
+        table.add_column("probability", justify="right")
     table.add_column("")
     ordered = sorted(findings, key=lambda each: each["score"] - each["threshold"], reverse=True)
     for each in ordered:
         name = each["label"].replace("_", " ")
-        table.add_row(name, f"{each['score']:.2f}", f"{each['threshold']:.2f}", _MARKS[each["presence"]])
+        numbers = [f"{each['score']:.2f}", f"{each['threshold']:.2f}"]
+        if calibrated:
+            probability = each.get("probability")
+            numbers.append("" if probability is None else f"{probability:.3f}")
+        table.add_row(name, *numbers, _MARKS[each["presence"]])
     return table
 
 
