@@ -1,33 +1,26 @@
-"""A model's folder becomes a warm, verified classifier. Home of torch and torchxrayvision.
+"""A model's folder becomes a warm, verified classifier. Home of torch.
 
-torchxrayvision gives the network's architecture. Its downloads, its pickles and its warnings on standard
-output are not used: the weights come from the `ModelStore`, verified.
+The network is torchxrayvision's DenseNet-121; its weights come from the `ModelStore`, verified.
 """
 
 from __future__ import annotations
 
 import uuid
-import warnings
 from dataclasses import dataclass
-from typing import Protocol
 
 import torch
 from safetensors import SafetensorError
 from safetensors.torch import load as load_safetensors
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn import functional
 
 from mcads_node import __version__
 from mcads_node.calibration import Calibration
+from mcads_node.densenet import DenseNet
 from mcads_node.errors import ModelUnusable
 from mcads_node.finding import Algorithm, Finding
 from mcads_node.model_store.manifest import Manifest
 from mcads_node.model_store.store import ModelStore
-
-with warnings.catch_warnings():
-    # importing torchxrayvision silences every warning of the process; here that ends with this block
-    warnings.simplefilter("ignore")
-    from torchxrayvision.models import DenseNet
 
 #: names the Device UIDs of models; never changed, or the same model would be another device
 _NAMESPACE = uuid.UUID("6f1d9a52-7c0e-5b7e-9a53-2d3c5ad0a1f4")
@@ -41,13 +34,6 @@ class Inference:
     findings: tuple[Finding, ...]
     #: float32, 1 × K × h × w, on the classifier's device: kept so that explaining needs no second run
     feature_map: Tensor
-
-
-class _Network(Protocol):
-    """What is used of torchxrayvision's DenseNet."""
-
-    features: nn.Module
-    classifier: nn.Module
 
 
 class Classifier:
@@ -70,7 +56,7 @@ class Classifier:
     def __init__(
         self,
         manifest: Manifest,
-        network: _Network,
+        network: DenseNet,
         device: torch.device,
         weights_digest: str,
         calibration: Calibration | None = None,
@@ -170,7 +156,7 @@ def load_classifier(
     where = _device(device)
     if threads is not None:
         torch.set_num_threads(threads)
-    network = DenseNet(num_classes=len(manifest.outputs), weights=None)
+    network = DenseNet(len(manifest.outputs))
     try:
         # no state of num_batches_tracked: a plain dictionary has no version, so torch fills it in
         network.load_state_dict(load_safetensors(weights.data))
@@ -178,7 +164,7 @@ def load_classifier(
         raise ModelUnusable(
             f"model {name}: its weights do not fit a {manifest.architecture}: {error}"
         ) from error
-    # torchxrayvision's own memory format: channels-last rounds otherwise, and moved heatmaps by 1e-5
+    # in torchxrayvision's own memory format: channels-last rounds otherwise, and moved heatmaps by 1e-5
     network.requires_grad_(False).eval().to(where)
     classifier = Classifier(manifest, network, where, weights.digest, calibration)
     classifier.forward(torch.zeros(1, 1, classifier.input_size, classifier.input_size))

@@ -125,7 +125,7 @@ class Radiograph:
     #: after Modality LUT and the source's own VOI
     pixels: NDArray[np.float32]
     view: View
-    #: every check that did not pass
+    #: every check of the gate that did not pass
     checks: tuple[InputCheck, ...] = ()
 
     def __post_init__(self) -> None:

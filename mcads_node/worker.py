@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import multiprocessing
 import os
 import resource
@@ -45,12 +46,11 @@ def serve(pipe: Connection, settings: WorkerSettings) -> None:
         "compose": worker.compose,
         "score": worker.score,
     }
-    while True:
-        try:
+    # it ends in one of these two: a node that was killed breaks the pipe in the middle of a result
+    with contextlib.suppress(EOFError, ConnectionError):
+        while True:
             entry, arguments = pipe.recv()
-        except EOFError:
-            return
-        pipe.send(_answer(entries[entry], arguments))
+            pipe.send(_answer(entries[entry], arguments))
 
 
 def _answer(work: Callable[..., Any], arguments: tuple[Any, ...]) -> tuple[str, Any]:

@@ -172,6 +172,14 @@ def test_what_is_wrong_is_said(tmp_path: Path, node: str, expected: str) -> None
             "'Goitre' is not a finding of the model (Edema, Pneumothorax)",
         ),
         (
+            "routes: [{name: a, when: {}, analyse: {checks: {Orientaton: warn}}, send_to: [pacs]}]",
+            "'Orientaton' (did you mean orientation?) is not a check of the gate",
+        ),
+        (
+            "routes: [{name: a, when: {}, analyse: {checks: {view: ignore}}, send_to: [pacs]}]",
+            "routes[0].analyse.checks.view: ",
+        ),
+        (
             "routes: [{name: a, when: {}, analyse: {}, send_to: [pax]}]",
             "'pax' is not one of the destinations in node.yaml (pacs)",
         ),

@@ -34,8 +34,8 @@ from mcads_node.profile import negotiated, renditions
 from mcads_node.read.transfer_syntaxes import TRANSFER_SYNTAXES
 from mcads_node.receive import arrival
 from mcads_node.receive.admission import Admission, AllowedRequestor
+from mcads_node.receive.contexts import STORAGE_CLASSES, VERIFICATION
 from mcads_node.receive.listener import LONGEST_PDU
-from mcads_node.receive.scp import STORAGE_CLASSES, VERIFICATION
 from mcads_node.report import image_library
 from mcads_node.report.basic_text import basic_text_report
 from mcads_node.report.capture import heatmap_capture, summary_capture

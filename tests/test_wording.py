@@ -8,7 +8,6 @@ from dataclasses import replace
 from io import BytesIO
 from pathlib import Path
 
-import numpy as np
 import pydicom
 import pytest
 from babel.messages.catalog import Catalog, Message
@@ -16,21 +15,21 @@ from babel.messages.mofile import write_mo
 from babel.messages.pofile import read_po
 from hypothesis import given
 from hypothesis import strategies as st
-from pydicom.dataset import Dataset
 from pydicom.uid import DigitalXRayImageStorageForProcessing
 
 from mcads_node.admit import admit
+from mcads_node.config import CHECKS
 from mcads_node.errors import ReportImpossible
 from mcads_node.finding import Finding, Presence, presence_of
 from mcads_node.instance import View
 from mcads_node.product import MANUFACTURER, MODEL_NAME
-from mcads_node.read.checks import failed_checks
 from mcads_node.report import wording
 from mcads_node.report.page import Page
 from mcads_node.report.sentences import FORMS, sentence
 from mcads_node.report.summary_page import summary_page
 from mcads_node.report.translation import DOMAIN, ENGLISH, LOCALE, languages, translator
 from mcads_node.report.urgency import UNLISTED, page_order, tiers
+from tests.gate_cases import said_by_the_gate
 from tests.report_samples import ALGORITHM, CALIBRATED, CONTEXT, LABELS, calibrated, full, reading
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -204,18 +203,13 @@ def test_a_reason_to_decline_is_translated(name: str) -> None:
     assert "{" not in said
 
 
-def test_input_checks_are_translated() -> None:
-    header = Dataset()
-    header.PhotometricInterpretation, header.PresentationLUTShape = "MONOCHROME1", "IDENTITY"
-    inverted = np.full((100, 100), 500, np.float32)
-    inverted[30:75, 45:60] = -900
-    flat = np.zeros((100, 100), np.float32)
-    checks = (*failed_checks(header, inverted, View.PA), *failed_checks(header, flat, View.PA))
-    assert {check.name for check in checks} == {"polarity", "contrast"}
-    assert len({check.reason for check in checks}) == 3
-    for check in checks:
-        assert sentence(check.reason, LT) != check.reason
-        assert sentence(check.reason, ENGLISH) == check.reason
+@pytest.mark.parametrize("check", CHECKS)
+def test_input_checks_are_translated(check: str) -> None:
+    for reason in said_by_the_gate()[check]:
+        said = sentence(reason, LT)
+        assert said != reason
+        assert "{" not in said
+        assert sentence(reason, ENGLISH) == reason
 
 
 def test_a_sentence_is_found_again_whole_and_others_stay_as_they_are() -> None:

@@ -3,6 +3,7 @@
 from mcads_node.config.alerts import AlertsSection, EmailSection, WebhookSection
 from mcads_node.config.audit import AuditSection
 from mcads_node.config.backup import BackupSection
+from mcads_node.config.checks import CHECKS
 from mcads_node.config.conditions import FACTS_OF_THE_ASSOCIATION, Condition
 from mcads_node.config.destinations import CapturesSection, DestinationSection, SeriesSection, SRClass
 from mcads_node.config.disk import DiskSection
@@ -18,6 +19,7 @@ from mcads_node.config.tending import TendingSection
 from mcads_node.config.tls import TlsSection
 
 __all__ = [
+    "CHECKS",
     "FACTS_OF_THE_ASSOCIATION",
     "AlertsSection",
     "AnalyseSection",

@@ -203,8 +203,8 @@ def associated(
 
 
 def _why_not(association: Association, heard: Heard) -> str:
-    if association.is_rejected:
-        rejection = cast(A_ASSOCIATE, association.acceptor.primitive)
+    rejection = _rejection(association)
+    if rejection is not None:
         return f"rejected the association: {rejection.result_str}, {rejection.reason_str}"
     transport = association.dul.socket
     failure = transport.failure if isinstance(transport, _Transport) else None
@@ -219,3 +219,11 @@ def _why_not(association: Association, heard: Heard) -> str:
         return "aborted the association, or closed the connection, instead of answering"
     said = "no reason given" if failure is None else failure.strerror or str(failure)
     return f"cannot be connected to: {said}"
+
+
+def _rejection(association: Association) -> A_ASSOCIATE | None:
+    if association.is_rejected:
+        return cast(A_ASSOCIATE, association.acceptor.primitive)
+    # a peer may reject and close before pynetdicom looks whether it is connected: the answer was not taken
+    answer: object = association.dul.peek_next_pdu()
+    return answer if isinstance(answer, A_ASSOCIATE) and answer.result else None

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 
 from pydicom.dataset import Dataset
 
-from mcads_node.config import Rule
-from mcads_node.instance import Declined, Requestor
+from mcads_node.config import CHECKS, Rule
+from mcads_node.instance import Declined, Requestor, Verdict
 from mcads_node.route.matching import holds
 from mcads_node.route.values import values_of
 
@@ -25,6 +25,8 @@ class Route:
     explain_top_finding: bool
     #: by label; others keep the model's own threshold
     thresholds: Mapping[str, float]
+    #: what each check of the gate leads to where it fails, by its name: all of them
+    checks: Mapping[str, Verdict]
     #: destinations of the results
     send_to: tuple[str, ...]
     #: the study is complete when nothing came for so long, in seconds
@@ -60,6 +62,7 @@ def route(header: Dataset, requestor: Requestor, rules: Iterable[Rule]) -> Route
             explain=rule.analyse.explain,
             explain_top_finding=rule.analyse.explain_top_finding,
             thresholds=rule.analyse.thresholds,
+            checks={**CHECKS, **rule.analyse.checks},
             send_to=rule.send_to,
             quiet_seconds=rule.complete_when.quiet_seconds,
         )

@@ -14,6 +14,7 @@ from types import FrameType
 import structlog
 
 from mcads_node import __version__, metrics
+from mcads_node.allocator import give_back_what_is_freed
 from mcads_node.errors import ConfigError, NodeError
 from mcads_node.sdnotify import notify
 from mcads_node.service.configured import calibration_of, check_model, load
@@ -37,6 +38,7 @@ def serve(config: Path, roles: Collection[Role] = ALL_ROLES) -> None:
     NodeError
         It cannot start, and why.
     """
+    give_back_what_is_freed()
     configuration = load(config)
     digest = check_model(configuration) if Role.ANALYSE in roles else None
     calibration = calibration_of(configuration) if Role.ANALYSE in roles else None

@@ -20,7 +20,7 @@ from mcads_node.workitems.deliveries import plan
 from mcads_node.workitems.engine import Transaction
 from mcads_node.workitems.events import Happening, clean, record
 from mcads_node.workitems.outcomes import DeliveryState
-from mcads_node.workitems.queue import lock_study
+from mcads_node.workitems.queue import OPEN, lock_study
 from mcads_node.workitems.records import Kind, StoredResult, WorkState
 from mcads_node.workitems.schema import analyses, deliveries, results, studies, workitems
 from mcads_node.workitems.studies import find
@@ -128,12 +128,15 @@ def retract(
 
 
 def _being_reported(tx: Transaction, study: int) -> bool:
-    writing = select(workitems.c.id).where(
-        workitems.c.study_id == study,
-        workitems.c.kind == Kind.REPORT,
-        workitems.c.state == WorkState.IN_PROGRESS,
+    # Locked, those that wait as well: on PostgreSQL a claim asks for no lock of the study. One that is being
+    # made is waited for, and one that comes before we have committed passes them over.
+    reports = (
+        select(workitems.c.state)
+        .where(workitems.c.study_id == study, workitems.c.kind == Kind.REPORT, workitems.c.state.in_(OPEN))
+        .order_by(workitems.c.id)
+        .with_for_update()
     )
-    return tx.connection.execute(writing.limit(1)).first() is not None
+    return WorkState.IN_PROGRESS in tx.connection.execute(reports).scalars().all()
 
 
 def _standing(study: int) -> ColumnElement[bool]:
