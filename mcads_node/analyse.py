@@ -24,6 +24,7 @@ from mcads_node.gate import failed_checks
 from mcads_node.infer import infer
 from mcads_node.instance import Declined, ModelGeometry, Radiograph
 from mcads_node.profile import OF_IMAGES, wanted
+from mcads_node.read.device import device_of
 from mcads_node.read.radiograph import header_of, read_dataset, read_header, read_radiograph
 from mcads_node.report.basic_text import basic_text_report
 from mcads_node.report.capture import heatmap_capture, summary_capture, thumbnail
@@ -87,6 +88,7 @@ def analyse(request: AnalysisRequest, classifier: Classifier) -> Analysis | Decl
         route=routed,
         algorithm=classifier.algorithm,
         view=radiograph.view,
+        device=device_of(radiograph.header),
         findings=inference.findings,
         checks=radiograph.checks,
         header=_encoded(radiograph.header),

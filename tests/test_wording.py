@@ -30,7 +30,7 @@ from mcads_node.report.summary_page import summary_page
 from mcads_node.report.translation import DOMAIN, ENGLISH, LOCALE, languages, translator
 from mcads_node.report.urgency import UNLISTED, page_order, tiers
 from tests.gate_cases import said_by_the_gate
-from tests.report_samples import ALGORITHM, CONTEXT, LABELS, full
+from tests.report_samples import ALGORITHM, CALIBRATED, CONTEXT, LABELS, calibrated, full, reading
 
 ROOT = Path(__file__).resolve().parents[1]
 CATALOGUES = sorted(LOCALE.glob(f"*/LC_MESSAGES/{DOMAIN}.po"))
@@ -273,6 +273,38 @@ def test_a_score_lies_on_its_own_side_of_the_threshold_as_written(score: float, 
     assert (shown >= mark) == (finding.presence is Presence.PRESENT)
     assert abs(shown - score) <= 0.01
     assert mark == bar
+
+
+@given(score=st.floats(0, 1), threshold=st.floats(0.01, 1), factor=st.floats(0.001, 1))
+def test_a_probability_lies_on_its_own_side_of_the_threshold_as_written(
+    score: float, threshold: float, factor: float
+) -> None:
+    finding = Finding(
+        label="Mass",
+        score=score,
+        threshold=threshold,
+        presence=presence_of(score, threshold, ()),
+        probability=factor * score,
+        probability_threshold=factor * threshold,
+    )
+    shown, mark = float(wording.score_number(finding)), float(wording.threshold_number(finding))
+    # four digits are written of a threshold; nearer to it, or below the last of them, no side can be told
+    if abs(finding.stated - finding.stated_threshold) > 1e-4 and mark > 0:
+        assert (shown >= mark) == (finding.presence is Presence.PRESENT)
+    assert abs(shown - finding.stated) <= 0.01
+
+
+def test_a_probability_is_told_with_its_site_and_a_score_is_not_one() -> None:
+    image = calibrated(reading(full(1)), ["Mass"])
+    mass = next(each for each in image.findings if each.label == "Mass")
+    other = next(each for each in image.findings if each.label == "Nodule")
+    said = wording.score_text(mass, CALIBRATED)
+    assert said.startswith("probability ")
+    assert said.endswith("calibrated at North Clinic")
+    assert wording.score_text(mass, CALIBRATED, LT).startswith("tikimybė ")
+    assert "probability" not in wording.score_text(other, CALIBRATED)
+    assert not wording.is_wholly_calibrated(ALGORITHM)
+    assert wording.is_wholly_calibrated(CALIBRATED)
 
 
 def test_reasons_are_said_once() -> None:

@@ -14,7 +14,7 @@ _DAY = ["%Y-%m-%d"]
 
 
 @app.command()
-def pull(  # noqa: PLR0913, PLR0917 - a verb's parameters are its options
+def pull(
     accession: Annotated[str | None, typer.Option(help="Accession number.")] = None,
     study: Annotated[str | None, typer.Option(help="Study Instance UID.")] = None,
     patient_id: Annotated[str | None, typer.Option(help="Patient ID.")] = None,

@@ -14,6 +14,7 @@ from mcads_node.config.destinations import (
     TlsPeerSection,
 )
 from mcads_node.config.disk import DiskSection
+from mcads_node.config.drift import DriftSection
 from mcads_node.config.loading import Configuration, load_configuration, load_rules
 from mcads_node.config.monitoring import MonitoringSection
 from mcads_node.config.network import NetworkSection
@@ -39,6 +40,7 @@ __all__ = [
     "Configuration",
     "DestinationSection",
     "DiskSection",
+    "DriftSection",
     "EmailSection",
     "MonitoringSection",
     "NetworkSection",

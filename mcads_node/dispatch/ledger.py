@@ -147,6 +147,7 @@ class Ledger:
                 quiet_seconds=outcome.route.quiet_seconds,
                 expected_views=outcome.route.views,
                 max_wait_seconds=outcome.route.max_wait_seconds,
+                device=outcome.device,
             ),
         )
         if completed:

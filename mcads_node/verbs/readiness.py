@@ -12,6 +12,7 @@ from mcads_node.errors import ConfigError, ModelUnusable, NodeError, PeerUnreach
 from mcads_node.profile import negotiated, renditions
 from mcads_node.result import ObjectKind, Rendition
 from mcads_node.service import (
+    calibration_of,
     caller_of,
     check_model,
     destination_address,
@@ -87,9 +88,14 @@ def _model(configuration: Configuration) -> CheckResult:
     try:
         check_model(configuration)
         digest = model_store(configuration).verify(name)
-    except ModelUnusable as error:
+        calibration = calibration_of(configuration)
+    except (ModelUnusable, ConfigError) as error:
         return CheckResult(name="model", ok=False, text=str(error))
-    return CheckResult(name="model", ok=True, text=f"{name}: weights verified, SHA-256 {digest[:16]}…")
+    text = f"{name}: weights verified, SHA-256 {digest[:16]}…"
+    if calibration is not None:
+        labels = f"{len(calibration.labels)} labels"
+        text += f"; calibrated at {calibration.site} ({labels}), SHA-256 {calibration.digest[:16]}…"
+    return CheckResult(name="model", ok=True, text=text)
 
 
 def _disk(configuration: Configuration) -> CheckResult:

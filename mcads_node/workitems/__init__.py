@@ -7,7 +7,7 @@
 * ``receiving``, ``queue``, ``failing``, ``completing``, ``deliveries``, ``destinations``, ``commitment``,
   ``undelivered``, ``studies``, ``retracting``, ``moving`` the transactions; ``completeness`` says when a
   study is complete, ``patients`` whose it is, ``settled`` when nothing is left to be done for it
-* ``backlog``, ``alerting``, ``watching``, ``chronicle`` what is told of all this
+* ``backlog``, ``alerting``, ``watching``, ``chronicle``, ``drifting`` what is told of all this
 * ``store`` puts them together
 """
 
@@ -15,6 +15,7 @@ from mcads_node.workitems.alerting import AlertEntry
 from mcads_node.workitems.backlog import Backlog, DeadLetters, Queue, Stuck
 from mcads_node.workitems.chronicle import EventLine
 from mcads_node.workitems.copying import Snapshot, database_is_empty, load_dump
+from mcads_node.workitems.drifting import ScoredImage, Span
 from mcads_node.workitems.lease_watch import LeaseWatch
 from mcads_node.workitems.moving import HeldInstance, Released
 from mcads_node.workitems.outcomes import (
@@ -99,7 +100,9 @@ __all__ = [
     "Retractable",
     "Retraction",
     "Retried",
+    "ScoredImage",
     "Snapshot",
+    "Span",
     "Stored",
     "StoredResult",
     "Stuck",

@@ -110,6 +110,7 @@ def analysis_of(row: Row[Any], objects: tuple[StoredResult, ...]) -> InstanceAna
         quiet_seconds=row.quiet_seconds,
         expected_views=row.expected_views,
         max_wait_seconds=row.max_wait_seconds,
+        device=row.device,
     )
 
 
@@ -168,6 +169,7 @@ def _insert_analysis(tx: Transaction, item: Workitem, outcome: InstanceAnalysed)
             expected_views=dict(outcome.expected_views),
             max_wait_seconds=outcome.max_wait_seconds,
             analysed_at=tx.now,
+            device=outcome.device,
         )
         .returning(analyses.c.id)
     ).scalar_one()

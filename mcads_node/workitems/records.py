@@ -219,6 +219,8 @@ class InstanceAnalysed:
     max_wait_seconds: float | None = None
     #: why an object could not be made of it, a sentence each, without PHI; told as events
     omitted: tuple[str, ...] = ()
+    #: which device made the image; empty: the header does not say
+    device: str = ""
 
     @property
     def quiet(self) -> timedelta:

@@ -311,9 +311,13 @@ analyses = Table(
     # what its route takes for a complete study, besides quiet
     Column("expected_views", JSON, nullable=False, server_default="{}"),
     Column("max_wait_seconds", Float),
+    # which device made the image; empty: its header does not say
+    Column("device", Text, nullable=False, server_default=""),
     CheckConstraint("quiet_seconds >= 0", name="quiet"),
     CheckConstraint("max_wait_seconds > 0", name="wait"),
     Index("ix_analyses_study_id", "study_id"),
+    # scores of a time are compared with those of another
+    Index("ix_analyses_analysed_at", "analysed_at"),
     sqlite_autoincrement=True,
 )
 
@@ -468,6 +472,21 @@ destination_holders = Table(
     Column("name", String(255), primary_key=True),
     Column("holder", String(255), nullable=False),
     Column("held_until", UtcDateTime, nullable=False),
+)
+
+#: with which time's scores those of now are compared, where a person said so; the last of a model counts
+drift_references = Table(
+    "drift_references",
+    metadata,
+    _key(),
+    Column("weights_digest", String(64), nullable=False),
+    Column("since", UtcDateTime, nullable=False),
+    Column("until", UtcDateTime, nullable=False),
+    Column("set_at", UtcDateTime, nullable=False),
+    Column("who", String(255), nullable=False),
+    CheckConstraint("since < until", name="span"),
+    Index("ix_drift_references_weights_digest", "weights_digest"),
+    sqlite_autoincrement=True,
 )
 
 #: one row: which installation of the node this is, for as long as its state lives

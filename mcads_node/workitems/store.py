@@ -26,6 +26,7 @@ from mcads_node.workitems import completing, failing, quarantined, queue, receiv
 from mcads_node.workitems.again import again
 from mcads_node.workitems.chronicle import Chronicle
 from mcads_node.workitems.delivering import Delivering
+from mcads_node.workitems.drifting import Drifting
 from mcads_node.workitems.engine import Database
 from mcads_node.workitems.holding import Holding
 from mcads_node.workitems.keeping import Keeping
@@ -89,7 +90,7 @@ def open_store(
     return Workitems(database, clock, policy or WorkPolicy())
 
 
-class Workitems(Gatekeeping, Delivering, Holding, Keeping, Watching, Chronicle):
+class Workitems(Gatekeeping, Delivering, Holding, Keeping, Watching, Chronicle, Drifting):
     """Studies, instances, workitems, results, deliveries and events. Safe to share between threads.
 
     Every method may raise `StorageFull` (the disk or the database cannot take more), `TransientError` (the
