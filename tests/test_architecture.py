@@ -15,12 +15,12 @@ PACKAGE = Path(__file__).resolve().parents[1] / "mcads_node"
 
 #: where a library may be imported: modules and packages below mcads_node
 HOMES = {
-    "pynetdicom": {"association", "receive", "deliver"},
+    "pynetdicom": {"association", "receive", "deliver", "pull"},
     "torch": {"classifier", "densenet", "infer", "explain", "model_store"},
-    "safetensors": {"classifier", "model_store"},
+    "safetensors": {"classifier", "gate", "model_store"},
     "requests": {"model_store"},
     "highdicom": {"report"},
-    "PIL": {"report"},
+    "PIL": {"report", "read"},
     "reportlab": {"report"},
     "sqlalchemy": {"workitems", "migrations"},
     "alembic": {"migrations"},
@@ -28,7 +28,9 @@ HOMES = {
     "prometheus_client": {"metrics"},
     "cryptography": {"tls"},
     "yaml": {"yamlfile"},
-    "pydantic": {"yamlfile", "config", "model_store"},
+    "pydantic": {"yamlfile", "config", "model_store", "calibration"},
+    "matplotlib": {"evaluation"},
+    "scipy": {"evaluation"},
     "gdcm": {"read"},
     "openjpeg": {"read"},
     "jpeg_ls": {"read"},
@@ -69,7 +71,7 @@ def test_a_library_has_one_home(library: str) -> None:
 
 
 def test_the_receiving_process_and_the_verbs_start_without_torch() -> None:
-    heavy = "torch torchvision torchxrayvision highdicom pandas".split()
+    heavy = "torch torchvision torchxrayvision highdicom pandas matplotlib scipy".split()
     script = (
         f"import sys, mcads_node.service, mcads_node.cli; print([m for m in {heavy} if m in sys.modules])"
     )

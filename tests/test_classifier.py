@@ -88,7 +88,7 @@ def test_algorithm_names_the_model_in_this_version(classifier: Classifier, store
     assert algorithm.version == f"{mcads_node.__version__}+{store.manifest(UNTRAINED).version}"
     assert algorithm.weights_digest == store.manifest(UNTRAINED).weights.digest
     assert algorithm.caution == "UNTRAINED MODEL"
-    assert not algorithm.calibrated
+    assert algorithm.calibration is None
     assert algorithm.labels == tuple(model_urls[OFFICIAL]["labels"])
     root, _, number = algorithm.device_uid.rpartition(".")
     assert root == "2.25"

@@ -39,7 +39,8 @@ from mcads_node.instance import Requestor
 from mcads_node.read.transfer_syntaxes import TRANSFER_SYNTAXES
 from mcads_node.receive.admission import Admission, AllowedRequestor, Cause, Refusal
 from mcads_node.receive.arrival import Arrival
-from mcads_node.receive.scp import ReceiverSettings, StorageScp, by_preference
+from mcads_node.receive.contexts import by_preference
+from mcads_node.receive.scp import ReceiverSettings, StorageScp
 from tests.part10_files import DX_FOR_PRESENTATION, data_set_bytes, radiograph, write
 from tests.peers import RawPeer, associate_rq, command_elements, echoscu, pdu, storescu
 

@@ -178,7 +178,8 @@ def stamp_series(made: Dataset, rendition: Rendition, algorithm: Algorithm, cont
 
 def _version_parts(algorithm: Algorithm) -> tuple[str, ...]:
     """Everything of an algorithm that changes what an object says."""
-    calibration = "calibrated" if algorithm.calibrated else "uncalibrated"
+    mark = algorithm.calibration
+    calibration = "uncalibrated" if mark is None else f"calibrated {mark.digest}"
     return (
         algorithm.name,
         algorithm.version,
