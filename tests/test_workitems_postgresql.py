@@ -21,6 +21,7 @@ from mcads_node.workitems import (
     Kind,
     Receipt,
     Retraction,
+    Span,
     Workitems,
     WorkState,
     open_store,
@@ -34,10 +35,12 @@ from tests.test_workitems_database import FORBIDDEN
 from tests.workitems_samples import (
     LEASE,
     QUIET,
+    START,
     Clock,
     analyse_all,
     analysed,
     claim_one,
+    digest_of,
     in_threads,
     received,
     report,
@@ -58,6 +61,20 @@ def store(url: str) -> Iterator[Workitems]:
     opened = open_store(url, clock=Clock(), busy_seconds=BUSY)
     yield opened
     opened.close()
+
+
+def test_scores_are_read_by_model_and_time(store: Workitems) -> None:
+    store.record_received(received())
+    analyse_all(store)
+    span, weights = Span(since=START - LEASE, until=START + LEASE), digest_of("weights")
+    (image,) = store.scored_images(weights, span)
+    assert [each.label for each in image.findings] == ["Edema", "Mass"]
+    assert store.first_analysis(weights) == image.analysed_at
+    assert list(store.scored_images(digest_of("other"), span)) == []
+    assert list(store.scored_images(weights, Span(since=span.until, until=span.until + LEASE))) == []
+    assert store.drift_reference(weights) is None
+    store.set_drift_reference(weights, span, "jonas")
+    assert store.drift_reference(weights) == span
 
 
 @pytest.fixture

@@ -8,8 +8,11 @@ from typing import Annotated, Literal
 from pydantic import Field, ValidationInfo, field_validator, model_validator
 from pydicom.datadict import tag_for_keyword
 
+from mcads_node.config.checks import known_checks
+from mcads_node.config.completion import CompleteWhen
 from mcads_node.config.conditions import FACTS_OF_THE_ASSOCIATION, Condition
 from mcads_node.config.vocabulary import Fraction, Name, Section, all_known
+from mcads_node.instance import Verdict
 
 
 class AnalyseSection(Section):
@@ -18,6 +21,8 @@ class AnalyseSection(Section):
     explain: tuple[Literal["grad-cam"], ...] = ("grad-cam",)
     explain_top_finding: bool = False
     thresholds: dict[str, Fraction] = Field(default_factory=dict)
+    #: what a check that fails leads to; others lead to what `CHECKS` says
+    checks: dict[str, Verdict] = Field(default_factory=dict)
 
     @field_validator("thresholds")
     @classmethod
@@ -27,11 +32,11 @@ class AnalyseSection(Section):
             all_known(value, known, "a finding of the model")
         return value
 
-
-class CompleteWhen(Section):
-    """When a study is taken to be complete."""
-
-    quiet_seconds: Annotated[float, Field(ge=0, le=86400)] = 10.0
+    @field_validator("checks")
+    @classmethod
+    def _known_checks(cls, value: dict[str, Verdict]) -> dict[str, Verdict]:
+        known_checks(value)
+        return value
 
 
 class Rule(Section):

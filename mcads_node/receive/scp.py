@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, MutableMapping
 from dataclasses import dataclass, field
 from io import BytesIO
 from typing import cast
@@ -22,6 +22,7 @@ from pynetdicom.ae import ApplicationEntity
 from pynetdicom.association import Association
 from pynetdicom.dimse_messages import C_STORE_RQ, C_STORE_RSP, DIMSEMessage
 from pynetdicom.dimse_primitives import C_STORE
+from pynetdicom.pdu import P_DATA_TF
 from pynetdicom.pdu_primitives import A_ASSOCIATE
 from pynetdicom.presentation import PresentationContext, build_context
 
@@ -105,8 +106,9 @@ class StorageScp:
         self._stopping = threading.Event()
         self._lock = threading.Lock()
         self._admitted: WeakSet[Association] = WeakSet()
-        #: objects received and not yet answered
+        #: objects received and not yet answered, and answers that are on their way
         self._unanswered: WeakKeyDictionary[Association, int] = WeakKeyDictionary()
+        self._answering: WeakKeyDictionary[Association, int] = WeakKeyDictionary()
         self._stand_ins = StandIns()
 
     @property
@@ -244,7 +246,7 @@ class StorageScp:
     def _on_message_received(self, event: evt.Event) -> None:  # DUL
         if not isinstance(event.message, C_STORE_RQ):
             return
-        self._count(event.assoc, +1)
+        self._count(self._unanswered, event.assoc, +1)
         context = _context(event.assoc, event.message)
         if context is not None:
             self._stand_ins.put_in(event.assoc, event.message.command_set, str(context.abstract_syntax))
@@ -271,17 +273,21 @@ class StorageScp:
         return answer
 
     def _on_message_sent(self, event: evt.Event) -> None:
+        # pynetdicom says so before it sends it
         if isinstance(event.message, C_STORE_RSP):
-            self._count(event.assoc, -1)
+            self._count(self._answering, event.assoc, +1)
 
     def _on_pdu_sent(self, event: evt.Event) -> None:  # DUL
+        if isinstance(event.pdu, P_DATA_TF) and self._answering.get(event.assoc, 0) > 0:
+            self._count(self._answering, event.assoc, -1)
+            self._count(self._unanswered, event.assoc, -1)
         # a peer with a long list sends its next object at once; when stopping, the gap between two is here
         if self._stopping.is_set() and not self._is_busy(event.assoc):
             event.assoc.abort(block=False)
 
-    def _count(self, association: Association, step: int) -> None:
+    def _count(self, what: MutableMapping[Association, int], association: Association, step: int) -> None:
         with self._lock:
-            self._unanswered[association] = self._unanswered.get(association, 0) + step
+            what[association] = what.get(association, 0) + step
 
     def _is_busy(self, association: Association) -> bool:
         with self._lock:
