@@ -1,12 +1,14 @@
 """The node's configuration: what ``node.yaml`` and ``routes.yaml`` may say."""
 
 from mcads_node.config.alerts import AlertsSection, EmailSection, WebhookSection
+from mcads_node.config.attributes import Attribute, Fact
 from mcads_node.config.audit import AuditSection
 from mcads_node.config.backup import BackupSection
-from mcads_node.config.conditions import FACTS_OF_THE_ASSOCIATION, Condition
+from mcads_node.config.conditions import Asked, Condition, Group, When
 from mcads_node.config.destinations import CapturesSection, DestinationSection, SeriesSection, SRClass
 from mcads_node.config.disk import DiskSection
-from mcads_node.config.loading import Configuration, load_configuration, load_rules
+from mcads_node.config.hours import Hours
+from mcads_node.config.loading import Configuration, RuleBook, load_configuration, load_rules, parse_rules
 from mcads_node.config.monitoring import MonitoringSection
 from mcads_node.config.network import NetworkSection
 from mcads_node.config.node import AnalysisSection, NodeConfig, NodeSection, ReportSection, RequestorSection
@@ -17,10 +19,11 @@ from mcads_node.config.tending import TendingSection
 from mcads_node.config.tls import TlsSection
 
 __all__ = [
-    "FACTS_OF_THE_ASSOCIATION",
     "AlertsSection",
     "AnalyseSection",
     "AnalysisSection",
+    "Asked",
+    "Attribute",
     "AuditSection",
     "BackupSection",
     "CapturesSection",
@@ -30,6 +33,9 @@ __all__ = [
     "DestinationSection",
     "DiskSection",
     "EmailSection",
+    "Fact",
+    "Group",
+    "Hours",
     "MonitoringSection",
     "NetworkSection",
     "NodeConfig",
@@ -40,11 +46,14 @@ __all__ = [
     "RetentionSection",
     "RoutesConfig",
     "Rule",
+    "RuleBook",
     "SRClass",
     "SeriesSection",
     "TendingSection",
     "TlsSection",
     "WebhookSection",
+    "When",
     "load_configuration",
     "load_rules",
+    "parse_rules",
 ]

@@ -14,7 +14,7 @@ from mcads_node.compute import Compute, WorkerLost
 from mcads_node.config import Rule, load_rules
 from mcads_node.errors import NodeError, PermanentError
 from mcads_node.finding import Algorithm, Finding
-from mcads_node.instance import Declined, InputCheck, Requestor
+from mcads_node.instance import Circumstances, Declined, InputCheck, Requestor
 from mcads_node.profile import DEFAULT
 from mcads_node.read.part10 import read_dataset
 from mcads_node.report.readback import picture_in
@@ -93,7 +93,9 @@ def offline_compute(data_dir: Path, model: str) -> Iterator[Compute]:
 
 def rules_in(routes: Path | None) -> tuple[Rule, ...]:
     """Read the rules of a ``routes.yaml``, or those that are shipped; destinations are not asked for."""
-    return load_rules(routes or shipped_folder("config") / "routes.yaml", destinations=None, labels=None)
+    return load_rules(
+        routes or shipped_folder("config") / "routes.yaml", destinations=None, labels=None
+    ).rules
 
 
 def files_in(paths: Iterable[Path]) -> Iterator[Path]:
@@ -167,7 +169,7 @@ class _Run:
         try:
             request = AnalysisRequest(
                 data=file.read_bytes(),
-                requestor=NOBODY,
+                circumstances=Circumstances(requestor=NOBODY, received_at=self._context.created),
                 rules=self._rules,
                 profiles={name: DEFAULT for rule in self._rules for name in rule.send_to},
                 context=self._context,

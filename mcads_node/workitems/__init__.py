@@ -6,6 +6,7 @@
   errors mean
 * ``receiving``, ``queue``, ``failing``, ``completing``, ``deliveries``, ``commitment``, ``undelivered``,
   ``studies``, ``retracting`` the transactions; ``settled`` says when nothing is left to be done for a study
+* ``ruling`` which rules were used, and what they can be tried on
 * ``backlog``, ``alerting``, ``watching``, ``chronicle`` what is told of all this
 * ``store`` puts them together
 """
@@ -53,14 +54,18 @@ from mcads_node.workitems.records import (
 )
 from mcads_node.workitems.retention import FileKind
 from mcads_node.workitems.retracting import REJECTION_NOTE, Retractable, Retraction
+from mcads_node.workitems.ruling import KEPT, RELOADED, Answered, HeldInstance, RulesVersion
 from mcads_node.workitems.store import Workitems, now_utc, open_store
 from mcads_node.workitems.turned_away import TurnedAway, TurnedAwayRecord
 from mcads_node.workitems.undelivered import DeadLetter, DestinationLine
 
 __all__ = [
+    "KEPT",
     "REJECTION_NOTE",
+    "RELOADED",
     "AlertEntry",
     "AnalysedImage",
+    "Answered",
     "Backlog",
     "CommitmentOutcome",
     "CommitmentReport",
@@ -76,6 +81,7 @@ __all__ = [
     "Event",
     "EventLine",
     "FileKind",
+    "HeldInstance",
     "InstanceAnalysed",
     "InstanceDeclined",
     "InstanceRecord",
@@ -93,6 +99,7 @@ __all__ = [
     "Retractable",
     "Retraction",
     "Retried",
+    "RulesVersion",
     "Snapshot",
     "Stored",
     "StoredResult",
