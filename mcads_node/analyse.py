@@ -23,7 +23,7 @@ from mcads_node.finding import Algorithm, Finding, Heatmap
 from mcads_node.infer import infer
 from mcads_node.instance import Declined, Radiograph
 from mcads_node.profile import OF_IMAGES, wanted
-from mcads_node.read.radiograph import header_of, read_dataset, read_header_and_gaps, read_radiograph
+from mcads_node.read.radiograph import header_of, read_dataset, read_radiograph
 from mcads_node.report.basic_text import basic_text_report
 from mcads_node.report.capture import heatmap_capture, summary_capture, thumbnail
 from mcads_node.report.key_objects import key_objects
@@ -33,7 +33,7 @@ from mcads_node.report.segmentation import segmentation
 from mcads_node.report.sr import measurement_report
 from mcads_node.resample import geometry_for, model_input
 from mcads_node.result import ImageReading, ObjectKind, Referenced, Rendition, ReportContext, ResultObject
-from mcads_node.route import Route, Subject, route
+from mcads_node.route import Route, read_subject, route
 from mcads_node.task import Analysis, AnalysisRequest, Composed, HeatmapRecord, ReadingRecord, ReportRequest
 
 #: kinds without which there is no report: where one cannot be made, the reason is the study's
@@ -66,11 +66,10 @@ def analyse(request: AnalysisRequest, classifier: Classifier) -> Analysis | Decl
     ModelUnusable
         The classifier gave no usable scores.
     """
-    header, illegible = read_header_and_gaps(request.data)
-    declined = admit(header)
+    subject = read_subject(request.data, request.circumstances)
+    declined = admit(subject.header)
     if declined is not None:
         return declined
-    subject = Subject(header=header, circumstances=request.circumstances, illegible=illegible)
     routed = route(subject, request.rules)
     if isinstance(routed, Declined):
         return routed

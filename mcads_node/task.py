@@ -23,6 +23,8 @@ class AnalysisRequest:
     circumstances: Circumstances
     #: the administrator's rules, in their order
     rules: tuple[Rule, ...]
+    #: of the version that they are
+    rules_digest: str
     #: what each destination wants, by its name; those of the route are looked up
     profiles: Mapping[str, Profile]
     context: ReportContext

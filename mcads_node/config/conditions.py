@@ -127,8 +127,8 @@ class Condition(Section):
     @classmethod
     def _long_form(cls, written: Any) -> Any:
         if not isinstance(written, dict):
-            return {"is": written}
-        if not written:
+            return {"is": _words(written)}
+        if not any(value is not None for value in written.values()):
             raise ValueError("expected a value, a list, or is / not / matches / min / max / present")
         return written
 
@@ -141,8 +141,6 @@ class Condition(Section):
 
     @model_validator(mode="after")
     def _fits(self, info: ValidationInfo) -> Condition:
-        if not any(getattr(self, name) is not None for name in type(self).model_fields):
-            raise ValueError("asks for nothing: every key in it is null")
         asked: Attribute | None = (info.context or {}).get("attribute")
         if asked is not None:
             _fits_attribute(self, asked)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -28,7 +29,7 @@ class RuleBook:
     #: what an administrator may not have meant
     cautions: tuple[Problem, ...] = ()
 
-    @property
+    @cached_property
     def digest(self) -> str:
         """SHA-256 of the text as UTF-8, hex: the name of this version."""
         return hashlib.sha256(self.text.encode()).hexdigest()

@@ -18,7 +18,7 @@ from mcads_node.instance import Radiograph
 from mcads_node.read.checks import failed_checks
 from mcads_node.read.decode import decode
 from mcads_node.read.grayscale import to_display
-from mcads_node.read.part10 import header_of, read_dataset, read_header, read_header_and_gaps
+from mcads_node.read.part10 import header_of, read_dataset, read_header
 from mcads_node.read.transfer_syntaxes import TRANSFER_SYNTAXES
 from mcads_node.read.view import view_of
 
@@ -27,7 +27,6 @@ __all__ = [
     "header_of",
     "read_dataset",
     "read_header",
-    "read_header_and_gaps",
     "read_radiograph",
     "view_of",
 ]

@@ -20,6 +20,7 @@ from mcads_node.config import Attribute, Fact
 from mcads_node.instance import Circumstances
 from mcads_node.quantity import PADDING, Age, age_in, completed_between, date_in
 from mcads_node.read.attributes import PYDICOM_ERRORS, odd_data_expected
+from mcads_node.read.part10 import read_header_and_gaps
 from mcads_node.read.view import view_of
 
 Value = str | float
@@ -39,6 +40,18 @@ class Subject:
     circumstances: Circumstances
     #: tags that the received header has, and whose bytes are no value
     illegible: frozenset[int] = frozenset()
+
+
+def read_subject(data: bytes, circumstances: Circumstances) -> Subject:
+    """Read the header of an instance, to ask rules about it.
+
+    Raises
+    ------
+    InstanceUnreadable
+        The bytes are no DICOM object, or its header cannot be parsed.
+    """
+    header, illegible = read_header_and_gaps(data)
+    return Subject(header=header, circumstances=circumstances, illegible=illegible)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -43,10 +43,8 @@ def complete_analysis(tx: Transaction, item: Workitem, outcome: InstanceAnalysed
     _note(tx, item, "completed", None)
     subject = f"instance {item.instance_number}"
     if isinstance(outcome, InstanceDeclined):
-        reason = clean(outcome.reason) or "declined without a reason"
-        _set_instance(
-            tx, item, state=InstanceState.DECLINED, reason=reason, rules_digest=outcome.rules_digest
-        )
+        reason, rules = clean(outcome.reason) or "declined without a reason", outcome.rules_digest
+        _set_instance(tx, item, state=InstanceState.DECLINED, reason=reason, rules_digest=rules)
         _note(tx, item, "declined", reason, subject)
         return True
     _set_instance(tx, item, state=InstanceState.ANALYSED, reason=None, rules_digest=outcome.rules_digest)
