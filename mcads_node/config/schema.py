@@ -70,14 +70,14 @@ def _routes() -> dict[str, Any]:
 
 def _when() -> dict[str, Any]:
     condition = {"$ref": f"{_REF}Condition"}
-    offered = {keyword: {**condition, "description": _described(keyword)} for keyword in _OFFERED}
+    # names to offer; what may stand under them the pattern says
+    offered = {keyword: {"description": _described(keyword)} for keyword in [*_OFFERED, *Fact]}
     return {
         "title": "When",
         "description": "all of these must hold; {} always holds",
         "type": "object",
         "properties": {
             **offered,
-            **{str(fact): condition for fact in Fact},
             "Time": {"$ref": f"{_REF}Hours"},
             **{how: {"$ref": f"{_REF}Group"} for how in GROUPS},
         },
@@ -88,4 +88,6 @@ def _when() -> dict[str, Any]:
 
 def _described(keyword: str) -> str:
     tag = tag_for_keyword(keyword)
-    return "" if tag is None else f"{dictionary_description(tag)} ({tag >> 16:04X},{tag & 0xFFFF:04X})"
+    if tag is None:
+        return "what the node knows of the image; see docs/operations.md"
+    return f"{dictionary_description(tag)} ({tag >> 16:04X},{tag & 0xFFFF:04X})"
