@@ -146,6 +146,9 @@ routes:
     ("node", "expected"),
     [
         ("node: [", "node.yaml:1: is not valid YAML"),
+        ("node: {prot: 104}\n", "node.prot: is not a key this node knows (did you mean port?)"),
+        (destination("object: [sr]"), "pacs.object: is not a key this node knows (did you mean objects?)"),
+        ("analysis: {model: othr}\n", "'othr' is not a model here (did you mean other?)"),
         ("node: {}\nnode: {}\n", "node.yaml:2: node: is given twice (first on line 1)"),
         ("node: &a {}\nanalysis: *a\n", "node.yaml:2: is not valid YAML: aliases"),
         ("node: !!python/object:os.system {}\n", "node"),
