@@ -114,11 +114,11 @@ def test_images_that_rules_can_be_tried_on(store: Workitems, clock: Clock) -> No
         clock.forward(60)
     # other content under a known UID is no image of its own
     store.record_received(replace(received("1", "1", at=clock.now), digest=digest_of("other"), path="other"))
-    assert [each.number for each in store.held_instances()] == [1, 2, 3]
-    assert [each.number for each in store.held_instances(after=1, limit=1)] == [2]
-    assert [each.number for each in store.held_instances(study=3)] == [3]
+    assert [each.number for each in store.instances_to_try()] == [1, 2, 3]
+    assert [each.number for each in store.instances_to_try(after=1, limit=1)] == [2]
+    assert [each.number for each in store.instances_to_try(study=3)] == [3]
     since = received("2", "2", at=clock.now).received_at
-    assert store.held_instances(since=since) == []
+    assert store.instances_to_try(since=since) == []
     assert (store.count_instances(START), store.count_instances(since)) == (3, 0)
     with pytest.raises(PermanentError):
-        store.held_instances(study=9)
+        store.instances_to_try(study=9)

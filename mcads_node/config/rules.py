@@ -7,8 +7,11 @@ from typing import Annotated, Literal
 
 from pydantic import Field, PlainValidator, ValidationInfo, WithJsonSchema, field_validator, model_validator
 
+from mcads_node.config.checks import known_checks
+from mcads_node.config.completion import CompleteWhen
 from mcads_node.config.conditions import When, read_when
 from mcads_node.config.vocabulary import Fraction, Name, Section, all_known
+from mcads_node.instance import Verdict
 
 #: its own definition is added where the schema as a whole is written
 WHEN_SCHEMA = {"title": "When"}
@@ -20,6 +23,8 @@ class AnalyseSection(Section):
     explain: tuple[Literal["grad-cam"], ...] = ("grad-cam",)
     explain_top_finding: bool = False
     thresholds: dict[str, Fraction] = Field(default_factory=dict)
+    #: what a check that fails leads to; others lead to what `CHECKS` says
+    checks: dict[str, Verdict] = Field(default_factory=dict)
 
     @field_validator("thresholds")
     @classmethod
@@ -29,11 +34,11 @@ class AnalyseSection(Section):
             all_known(value, known, "a finding of the model")
         return value
 
-
-class CompleteWhen(Section):
-    """When a study is taken to be complete."""
-
-    quiet_seconds: Annotated[float, Field(ge=0, le=86400)] = 10.0
+    @field_validator("checks")
+    @classmethod
+    def _known_checks(cls, value: dict[str, Verdict]) -> dict[str, Verdict]:
+        known_checks(value)
+        return value
 
 
 class Rule(Section):

@@ -155,6 +155,9 @@ class Ledger:
                 send_to=outcome.route.send_to,
                 quiet_seconds=outcome.route.quiet_seconds,
                 rules_digest=digest,
+                expected_views=outcome.route.views,
+                max_wait_seconds=outcome.route.max_wait_seconds,
+                device=outcome.device,
             ),
         )
         if completed:

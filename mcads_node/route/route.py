@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
-from mcads_node.config import Rule
-from mcads_node.instance import Declined
+from mcads_node.config import CHECKS, Rule
+from mcads_node.instance import Declined, Verdict
 from mcads_node.route.matching import Outcome, Term, evaluate
 from mcads_node.route.values import Subject
 
@@ -23,10 +23,16 @@ class Route:
     explain_top_finding: bool
     #: by label; others keep the model's own threshold
     thresholds: Mapping[str, float]
+    #: what each check of the gate leads to where it fails, by its name: all of them
+    checks: Mapping[str, Verdict]
     #: destinations of the results
     send_to: tuple[str, ...]
     #: the study is complete when nothing came for so long, in seconds
     quiet_seconds: float
+    #: … or when these views are analysed, by how many of each
+    views: Mapping[str, int] = field(default_factory=dict)
+    #: … or when this has passed since its first image, in seconds; None: there is no such limit
+    max_wait_seconds: float | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -89,8 +95,11 @@ def verdict(judged: Sequence[Judgement]) -> Route | Declined:
         explain=rule.analyse.explain,
         explain_top_finding=rule.analyse.explain_top_finding,
         thresholds=rule.analyse.thresholds,
+        checks={**CHECKS, **rule.analyse.checks},
         send_to=rule.send_to,
         quiet_seconds=rule.complete_when.quiet_seconds,
+        views={str(view): number for view, number in rule.complete_when.views.items()},
+        max_wait_seconds=rule.complete_when.max_wait_seconds,
     )
 
 
