@@ -25,7 +25,7 @@ from mcads_node.infer import infer
 from mcads_node.instance import Declined, ModelGeometry, Radiograph
 from mcads_node.profile import OF_IMAGES, wanted
 from mcads_node.read.device import device_of
-from mcads_node.read.radiograph import header_of, read_dataset, read_header, read_radiograph
+from mcads_node.read.radiograph import header_of, read_dataset, read_radiograph
 from mcads_node.report.basic_text import basic_text_report
 from mcads_node.report.capture import heatmap_capture, summary_capture, thumbnail
 from mcads_node.report.key_objects import key_objects
@@ -35,7 +35,7 @@ from mcads_node.report.segmentation import segmentation
 from mcads_node.report.sr import measurement_report
 from mcads_node.resample import geometry_for, model_input
 from mcads_node.result import ImageReading, ObjectKind, Referenced, Rendition, ReportContext, ResultObject
-from mcads_node.route import Route, route
+from mcads_node.route import Route, read_subject, route
 from mcads_node.task import Analysis, AnalysisRequest, Composed, HeatmapRecord, ReadingRecord, ReportRequest
 
 #: kinds without which there is no report: where one cannot be made, the reason is the study's
@@ -68,11 +68,11 @@ def analyse(request: AnalysisRequest, classifier: Classifier) -> Analysis | Decl
     ModelUnusable
         The classifier gave no usable scores.
     """
-    header = read_header(request.data)
-    declined = admit(header)
+    subject = read_subject(request.data, request.circumstances)
+    declined = admit(subject.header)
     if declined is not None:
         return declined
-    routed = route(header, request.requestor, request.rules)
+    routed = route(subject, request.rules)
     if isinstance(routed, Declined):
         return routed
     radiograph = read_radiograph(read_dataset(request.data))

@@ -27,6 +27,7 @@ HOMES = {
     "apscheduler": {"tend"},
     "prometheus_client": {"metrics"},
     "cryptography": {"tls"},
+    "re2": {"pattern"},
     "yaml": {"yamlfile"},
     "pydantic": {"yamlfile", "config", "model_store", "calibration"},
     "matplotlib": {"evaluation"},

@@ -20,7 +20,7 @@ from typer.testing import CliRunner
 from mcads_node.calibration import Unsealed, read_calibration
 from mcads_node.classifier import Classifier, load_classifier
 from mcads_node.cli import app
-from mcads_node.config import Configuration, NodeConfig
+from mcads_node.config import Configuration, NodeConfig, RuleBook
 from mcads_node.config.node import AnalysisSection, NodeSection
 from mcads_node.errors import ConfigError, InstanceUnreadable, ModelUnusable, PermanentError
 from mcads_node.infer import infer
@@ -286,7 +286,7 @@ def test_thresholds_are_printed_as_yaml(cli: CliRunner) -> None:
 def configured(inputs: Inputs, file: Path) -> Configuration:
     analysis = AnalysisSection(model=UNTRAINED, allow_demonstration_models=True, calibration=file)
     node = NodeConfig(node=NodeSection(data_dir=inputs.data_dir), analysis=analysis)
-    return Configuration(node=node, rules=())
+    return Configuration(node=node, book=RuleBook())
 
 
 def test_a_node_refuses_a_calibration_of_another_model(

@@ -15,7 +15,7 @@ from structlog.testing import capture_logs
 from typer.testing import CliRunner
 
 from mcads_node.cli import app
-from mcads_node.config import Configuration, NodeConfig
+from mcads_node.config import Configuration, NodeConfig, RuleBook
 from mcads_node.dispatch.briefing import Briefing
 from mcads_node.instance import Requestor
 from mcads_node.receive.arrival import Arrival, StoreCommand, arrival_of
@@ -100,7 +100,7 @@ def site(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Site]:
     write_yaml(tmp_path / "node.yaml", told)
     config = NodeConfig.model_validate(told)
     state = open_state(config)
-    audit = audit_of(Configuration(node=config, rules=()), state)
+    audit = audit_of(Configuration(node=config, book=RuleBook()), state)
     intake = Intake(config, state, disk_guard_of(config), audit, lambda: None)
     yield Site(config=tmp_path / "node.yaml", state=state, intake=intake)
     state.close()

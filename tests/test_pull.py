@@ -17,7 +17,7 @@ from structlog.testing import capture_logs
 from typer.testing import CliRunner
 
 from mcads_node.cli import app
-from mcads_node.config import Configuration, NodeConfig
+from mcads_node.config import Configuration, NodeConfig, RuleBook
 from mcads_node.errors import ConfigError, PeerUnreachable, PermanentError
 from mcads_node.service import disk_guard_of
 from mcads_node.service.auditing import audit_of
@@ -107,7 +107,7 @@ class Site:
 
     @contextlib.contextmanager
     def listening(self) -> Iterator[None]:
-        configuration = Configuration(node=self.settings, rules=())
+        configuration = Configuration(node=self.settings, book=RuleBook())
         audit = audit_of(configuration, self.state)
         intake = Intake(self.settings, self.state, disk_guard_of(self.settings), audit, lambda: None)
         receiver = Receiver(configuration, self.state, intake, audit)
@@ -286,7 +286,7 @@ def jobs(here: Site, keep: Any = None) -> Any:
         here.settings,
         here.state,
         disk_guard_of(here.settings),
-        audit_of(Configuration(node=here.settings, rules=()), here.state),
+        audit_of(Configuration(node=here.settings, book=RuleBook()), here.state),
         lambda: None,
     )
     return pull_jobs(here.settings, here.state, keep or intake.keep, None, stopping)

@@ -1,11 +1,12 @@
 """The node's configuration: what ``node.yaml`` and ``routes.yaml`` may say."""
 
 from mcads_node.config.alerts import AlertsSection, EmailSection, WebhookSection
+from mcads_node.config.attributes import Attribute, Fact
 from mcads_node.config.audit import AuditSection
 from mcads_node.config.backup import BackupSection
 from mcads_node.config.checks import CHECKS
 from mcads_node.config.completion import CompleteWhen
-from mcads_node.config.conditions import FACTS_OF_THE_ASSOCIATION, Condition
+from mcads_node.config.conditions import Asked, Condition, Group, When
 from mcads_node.config.destinations import (
     CapturesSection,
     DestinationSection,
@@ -15,7 +16,8 @@ from mcads_node.config.destinations import (
 )
 from mcads_node.config.disk import DiskSection
 from mcads_node.config.drift import DriftSection
-from mcads_node.config.loading import Configuration, load_configuration, load_rules
+from mcads_node.config.hours import Hours
+from mcads_node.config.loading import Configuration, RuleBook, load_configuration, load_rules, parse_rules
 from mcads_node.config.monitoring import MonitoringSection
 from mcads_node.config.network import NetworkSection
 from mcads_node.config.node import AnalysisSection, NodeConfig, NodeSection, ReportSection, RequestorSection
@@ -28,10 +30,11 @@ from mcads_node.config.tls import TlsSection
 
 __all__ = [
     "CHECKS",
-    "FACTS_OF_THE_ASSOCIATION",
     "AlertsSection",
     "AnalyseSection",
     "AnalysisSection",
+    "Asked",
+    "Attribute",
     "AuditSection",
     "BackupSection",
     "CapturesSection",
@@ -42,6 +45,9 @@ __all__ = [
     "DiskSection",
     "DriftSection",
     "EmailSection",
+    "Fact",
+    "Group",
+    "Hours",
     "MonitoringSection",
     "NetworkSection",
     "NodeConfig",
@@ -53,6 +59,7 @@ __all__ = [
     "RetentionSection",
     "RoutesConfig",
     "Rule",
+    "RuleBook",
     "SRClass",
     "SeriesSection",
     "SourceSection",
@@ -60,6 +67,8 @@ __all__ = [
     "TlsPeerSection",
     "TlsSection",
     "WebhookSection",
+    "When",
     "load_configuration",
     "load_rules",
+    "parse_rules",
 ]

@@ -5,14 +5,16 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Annotated, Literal
 
-from pydantic import Field, ValidationInfo, field_validator, model_validator
-from pydicom.datadict import tag_for_keyword
+from pydantic import Field, PlainValidator, ValidationInfo, WithJsonSchema, field_validator, model_validator
 
 from mcads_node.config.checks import known_checks
 from mcads_node.config.completion import CompleteWhen
-from mcads_node.config.conditions import FACTS_OF_THE_ASSOCIATION, Condition
+from mcads_node.config.conditions import When, read_when
 from mcads_node.config.vocabulary import Fraction, Name, Section, all_known
 from mcads_node.instance import Verdict
+
+#: its own definition is added where the schema as a whole is written
+WHEN_SCHEMA = {"title": "When"}
 
 
 class AnalyseSection(Section):
@@ -43,21 +45,11 @@ class Rule(Section):
     """One rule of ``routes.yaml``: what it matches, and what is done then."""
 
     name: Annotated[str, Field(min_length=1)]
-    when: dict[str, Condition]
+    when: Annotated[When, PlainValidator(read_when), WithJsonSchema(WHEN_SCHEMA)]
     analyse: AnalyseSection | None = None
     decline: str | None = None
     complete_when: CompleteWhen = CompleteWhen()
     send_to: tuple[Name, ...] = ()
-
-    @field_validator("when")
-    @classmethod
-    def _known_keywords(cls, value: dict[str, Condition]) -> dict[str, Condition]:
-        for keyword in value:
-            if keyword not in FACTS_OF_THE_ASSOCIATION and tag_for_keyword(keyword) is None:
-                raise ValueError(
-                    f"{keyword!r} is neither a DICOM keyword nor one of {FACTS_OF_THE_ASSOCIATION}"
-                )
-        return value
 
     @field_validator("send_to")
     @classmethod

@@ -74,6 +74,12 @@ class Ledger:
         self._poke_delivery = poke_delivery
         #: files written for an item and not on record yet
         self._written: dict[Claim, list[StoredFile]] = {}
+        #: digest of the rules that an image is analysed by
+        self._rules: dict[Claim, str] = {}
+
+    def note_rules(self, item: Workitem, digest: str) -> None:
+        """Remember by which version of the rules an image is analysed."""
+        self._rules[claim_of(item)] = digest
 
     def enter(self, item: Workitem, future: Future[Any]) -> Ending:
         """Commit the result of a piece of work, or its failure.
@@ -105,6 +111,7 @@ class Ledger:
         succeeded although its answer was lost.
         """
         self._written.pop(claim_of(item), None)
+        self._rules.pop(claim_of(item), None)
 
     def _enter_failure(self, item: Workitem, failure: BaseException) -> Ending:
         if isinstance(failure, TransientError) and not isinstance(failure, WorkerLost | FileUnreadable):
@@ -123,8 +130,10 @@ class Ledger:
         return Ending.FAILED
 
     def _complete_analysis(self, item: Workitem, outcome: Analysis | Declined) -> bool:
+        digest = self._rules.get(claim_of(item))
         if isinstance(outcome, Declined):
-            completed = self._workitems.complete_analysis(item, InstanceDeclined(reason=outcome.reason))
+            declined = InstanceDeclined(reason=outcome.reason, rules_digest=digest)
+            completed = self._workitems.complete_analysis(item, declined)
             if completed:
                 log.info("instance.declined", study=item.study_instance_uid, reason=outcome.reason)
                 metrics.declined()
@@ -145,6 +154,7 @@ class Ledger:
                 omitted=outcome.omitted,
                 send_to=outcome.route.send_to,
                 quiet_seconds=outcome.route.quiet_seconds,
+                rules_digest=digest,
                 expected_views=outcome.route.views,
                 max_wait_seconds=outcome.route.max_wait_seconds,
                 device=outcome.device,

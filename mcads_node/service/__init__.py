@@ -6,12 +6,13 @@ from mcads_node.service.configured import (
     check_model,
     destination_address,
     disk_guard_of,
+    labels_of,
     load,
     model_store,
     tls_of,
 )
 from mcads_node.service.node import Node
-from mcads_node.service.roles import ALL_ROLES, Role
+from mcads_node.service.roles import ALL_ROLES, Role, holder_of
 from mcads_node.service.serve import serve
 from mcads_node.service.watch import limits_of, monitoring_port
 
@@ -24,6 +25,8 @@ __all__ = [
     "check_model",
     "destination_address",
     "disk_guard_of",
+    "holder_of",
+    "labels_of",
     "limits_of",
     "load",
     "model_store",

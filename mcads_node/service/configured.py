@@ -31,8 +31,13 @@ def load(config: Path) -> Configuration:
     ConfigError
         With every problem of ``node.yaml`` and ``routes.yaml``.
     """
+    return load_configuration(config, labels_of())
+
+
+def labels_of() -> dict[str, tuple[str, ...]]:
+    """Labels of each model that is installed, by its name."""
     store = ModelStore(models_dir=shipped_folder("models"), weights_dir=Path())
-    return load_configuration(config, {name: store.manifest(name).labels for name in store.list()})
+    return {name: tuple(store.manifest(name).labels) for name in store.list()}
 
 
 def model_store(configuration: Configuration) -> ModelStore:

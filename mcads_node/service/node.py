@@ -14,10 +14,10 @@ import structlog
 
 from mcads_node import __version__
 from mcads_node.compute import Compute
-from mcads_node.config import Configuration, load_rules
+from mcads_node.config import Configuration, RuleBook, load_rules
 from mcads_node.deliver.deliverer import Deliverer, DeliverySettings
 from mcads_node.dispatch import Dispatcher, DispatchSettings
-from mcads_node.errors import ConfigError, NodeError
+from mcads_node.errors import NodeError
 from mcads_node.profile import Profile, renditions
 from mcads_node.service.auditing import audit_of, tell_sent
 from mcads_node.service.backups import BackupWatch
@@ -41,6 +41,7 @@ from mcads_node.service.roles import ALL_ROLES, Role
 from mcads_node.service.watch import Watch, Watched, alert_job
 from mcads_node.state import open_state
 from mcads_node.tend import Tender
+from mcads_node.workitems import KEPT, RELOADED
 
 log = structlog.stdlib.get_logger(__name__)
 
@@ -144,7 +145,7 @@ class Node:
             poke_delivery=self._deliverer.poke if self._deliverer else _nobody,
             settings=DispatchSettings(worker=self._name, lease=self._lease),
         )
-        dispatcher.use_rules(self._configuration.rules)
+        dispatcher.use_rules(self._configuration.book)
         return dispatcher
 
     def start(self) -> None:
@@ -166,6 +167,7 @@ class Node:
         if self._deliverer is not None:
             self._start(self._deliverer.start, self._deliverer.stop)
         if self._dispatcher is not None:
+            self._accept(self._configuration.book, "start")
             self._start(self._dispatcher.start, partial(self._dispatcher.stop, WORK_GRACE_SECONDS))
         if self._receiver is not None:
             self._start(self._receiver.start, partial(self._receiver.stop, RECEIVE_GRACE_SECONDS))
@@ -208,20 +210,33 @@ class Node:
         They are held against the destinations and the model that this node runs with, not against what
         ``node.yaml`` says by now: that takes a restart.
 
+        A process that does not analyse uses no rules, and reads none.
+
         Raises
         ------
-        ConfigError
-            The rules are wrong; those that were used go on being used.
+        NodeError
+            The rules are wrong, or cannot be put on record; those that were used go on being used.
         """
+        if self._dispatcher is None:
+            return
         node = self._configuration.node
         try:
-            rules = load_rules(config.parent / node.routes, node.destinations, self._labels)
-        except ConfigError as error:
-            self._note("routes kept", str(error))
+            book = load_rules(config.parent / node.routes, node.destinations, self._labels)
+            # on record before the first image is treated by them
+            self._accept(book, "reload")
+        except NodeError as error:
+            self._note(KEPT, str(error))
             raise
-        self._note("routes reloaded", f"{len(rules)} rules")
-        if self._dispatcher is not None:
-            self._dispatcher.use_rules(rules)
+        self._dispatcher.use_rules(book)
+        self._note(RELOADED, book.digest)
+        log.info("routes.reloaded", digest=book.digest, rules=len(book.rules))
+
+    def _accept(self, book: RuleBook, why: str) -> None:
+        workitems = self._state.workitems
+        who = workitems.who_asked_for_rules() if why == "reload" else None
+        workitems.accept_rules(book.digest, book.text, who=who or self._name, why=why)
+        for caution in book.cautions:
+            log.warning("routes.caution", caution=str(caution))
 
     def reload_certificates(self) -> None:
         """Read certificates, key and CAs again; if they are right, the next association uses them."""

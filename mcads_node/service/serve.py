@@ -15,7 +15,7 @@ import structlog
 
 from mcads_node import __version__, metrics
 from mcads_node.allocator import give_back_what_is_freed
-from mcads_node.errors import ConfigError, NodeError
+from mcads_node.errors import NodeError
 from mcads_node.sdnotify import notify
 from mcads_node.service.configured import calibration_of, check_model, load
 from mcads_node.service.node import Node
@@ -100,6 +100,5 @@ def _wait_for_the_end(config: Path, node: Node, asked: queue.SimpleQueue[int]) -
         node.reload_certificates()
         try:
             node.reload_rules(config)
-            log.info("routes.reloaded")
-        except ConfigError as error:
+        except NodeError as error:
             log.error("routes.kept", reason=str(error))

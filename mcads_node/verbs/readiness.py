@@ -41,6 +41,10 @@ def run_checks(config: Path) -> list[CheckResult]:
         return [CheckResult(name="configuration", ok=False, text=str(error))]
     rules = f"{len(configuration.rules)} rules, {len(configuration.node.requestors)} requestors"
     results = [CheckResult(name="configuration", ok=True, text=f"{config}: {rules}")]
+    results += [
+        CheckResult(name="routes", ok=True, warning=True, text=str(caution))
+        for caution in configuration.book.cautions
+    ]
     if not configuration.node.requestors:
         text = "requestors is empty: nobody may send"
         results.append(CheckResult(name="requestors", ok=False, text=text))

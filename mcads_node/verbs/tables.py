@@ -181,6 +181,7 @@ def show_study(console: Console, study: Mapping[str, Any]) -> None:
     for image in study["images"]:
         text = f"image {image['number']}: {image['state']} from {image['requestor']}"
         text += f": {escape(image['reason'])}" if image["reason"] else ""
+        text += f" (rules {image['rules_digest'][:12]})" if image["rules_digest"] else ""
         console.print(text + _deleted(image), highlight=False, soft_wrap=True)
         if "findings" in image:
             console.print(findings_table(f"{image['view']}, rule {image['rule']!r}", image["findings"]))

@@ -7,6 +7,7 @@
 * ``receiving``, ``queue``, ``failing``, ``completing``, ``deliveries``, ``destinations``, ``commitment``,
   ``undelivered``, ``studies``, ``retracting``, ``moving`` the transactions; ``completeness`` says when a
   study is complete, ``patients`` whose it is, ``settled`` when nothing is left to be done for it
+* ``ruling`` which rules were used, and what they can be tried on
 * ``backlog``, ``alerting``, ``watching``, ``chronicle``, ``drifting`` what is told of all this
 * ``store`` puts them together
 """
@@ -58,14 +59,18 @@ from mcads_node.workitems.records import (
 )
 from mcads_node.workitems.retention import FileKind
 from mcads_node.workitems.retracting import REJECTION_NOTE, Retractable, Retraction
+from mcads_node.workitems.ruling import KEPT, RELOADED, Answered, RulesVersion, TriedInstance
 from mcads_node.workitems.store import Workitems, now_utc, open_store
 from mcads_node.workitems.turned_away import TurnedAway, TurnedAwayRecord
 from mcads_node.workitems.undelivered import DeadLetter, DestinationLine
 
 __all__ = [
+    "KEPT",
     "REJECTION_NOTE",
+    "RELOADED",
     "AlertEntry",
     "AnalysedImage",
+    "Answered",
     "Backlog",
     "CommitmentOutcome",
     "CommitmentReport",
@@ -100,6 +105,7 @@ __all__ = [
     "Retractable",
     "Retraction",
     "Retried",
+    "RulesVersion",
     "ScoredImage",
     "Snapshot",
     "Span",
@@ -109,6 +115,7 @@ __all__ = [
     "StudyForReport",
     "StudyLine",
     "StudyRecord",
+    "TriedInstance",
     "TurnedAway",
     "TurnedAwayRecord",
     "WorkPolicy",

@@ -45,13 +45,14 @@ def complete_analysis(tx: Transaction, item: Workitem, outcome: InstanceAnalysed
     _note(tx, item, "completed", None)
     subject = f"instance {item.instance_number}"
     if isinstance(outcome, InstanceDeclined):
-        reason = clean(outcome.reason) or "declined without a reason"
-        _set_instance(tx, item, InstanceState.DECLINED, reason)
+        reason, rules = clean(outcome.reason) or "declined without a reason", outcome.rules_digest
+        _set_instance(tx, item, state=InstanceState.DECLINED, reason=reason, rules_digest=rules)
         _note(tx, item, "declined", reason, subject)
         return True
-    _set_instance(tx, item, InstanceState.ANALYSED, None)
+    _set_instance(tx, item, state=InstanceState.ANALYSED, reason=None, rules_digest=outcome.rules_digest)
     analysis = _insert_analysis(tx, item, outcome)
-    _insert_results(tx, item, outcome.objects, analysis_id=analysis)
+    made = {"analysis_id": analysis, "rules_digest": outcome.rules_digest}
+    _insert_results(tx, item, outcome.objects, **made)
     _note_omitted(tx, item, outcome.omitted, subject)
     due = due_of_report(tx, item, outcome)
     schedule_report(tx, item.study_number, due, item.priority)
@@ -70,7 +71,7 @@ def complete_report(
     lock_study(tx, item.study_number)
     if item.revision is None or not _end(tx, item):
         return False
-    _insert_results(tx, item, objects, revision=item.revision)
+    _insert_results(tx, item, objects, revision=item.revision, rules_digest=_last_rules(tx, item))
     _schedule_deliveries(tx, item, destinations)
     _note_omitted(tx, item, omitted, str(item))
     tx.connection.execute(update(studies).where(studies.c.id == item.study_number).values(trouble=None))
@@ -144,9 +145,9 @@ def _end(tx: Transaction, item: Workitem) -> bool:
     return bool(tx.connection.execute(statement).rowcount)
 
 
-def _set_instance(tx: Transaction, item: Workitem, state: InstanceState, reason: str | None) -> None:
+def _set_instance(tx: Transaction, item: Workitem, **values: str | None) -> None:
     mine = instances.c.id == item.instance_number
-    tx.connection.execute(update(instances).where(mine).values(state=state, reason=reason))
+    tx.connection.execute(update(instances).where(mine).values(**values))
 
 
 def _insert_analysis(tx: Transaction, item: Workitem, outcome: InstanceAnalysed) -> int:
@@ -176,7 +177,21 @@ def _insert_analysis(tx: Transaction, item: Workitem, outcome: InstanceAnalysed)
     return number
 
 
-def _insert_results(tx: Transaction, item: Workitem, objects: Sequence[StoredResult], **origin: int) -> None:
+def _last_rules(tx: Transaction, item: Workitem) -> str | None:
+    """Digest of the rules that the last of a report's images was treated by."""
+    query = (
+        select(instances.c.rules_digest)
+        .join(analyses, analyses.c.instance_id == instances.c.id)
+        .where(analyses.c.study_id == item.study_number, analyses.c.id <= item.covers)
+        .order_by(analyses.c.id.desc())
+        .limit(1)
+    )
+    return tx.connection.execute(query).scalar()
+
+
+def _insert_results(
+    tx: Transaction, item: Workitem, objects: Sequence[StoredResult], **origin: int | str | None
+) -> None:
     made = {"study_id": item.study_number, "workitem_id": item.number, "created_at": tx.now, **origin}
     if objects:
         tx.connection.execute(insert(results), [{**asdict(each), **made} for each in objects])

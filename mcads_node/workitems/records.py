@@ -189,6 +189,8 @@ class InstanceDeclined:
 
     #: one sentence, without PHI
     reason: str
+    #: of the rules that it was held against
+    rules_digest: str | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -219,6 +221,8 @@ class InstanceAnalysed:
     max_wait_seconds: float | None = None
     #: why an object could not be made of it, a sentence each, without PHI; told as events
     omitted: tuple[str, ...] = ()
+    #: of the rules that it was treated by
+    rules_digest: str | None = None
     #: which device made the image; empty: the header does not say
     device: str = ""
 

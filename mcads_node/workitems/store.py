@@ -46,6 +46,7 @@ from mcads_node.workitems.records import (
     WorkState,
 )
 from mcads_node.workitems.retracting import Retractable, Retraction
+from mcads_node.workitems.ruling import Ruling
 from mcads_node.workitems.schema import installation
 from mcads_node.workitems.turned_away import Gatekeeping
 from mcads_node.workitems.watching import Watching
@@ -90,7 +91,7 @@ def open_store(
     return Workitems(database, clock, policy or WorkPolicy())
 
 
-class Workitems(Gatekeeping, Delivering, Holding, Keeping, Watching, Chronicle, Drifting):
+class Workitems(Gatekeeping, Delivering, Holding, Keeping, Watching, Chronicle, Drifting, Ruling):
     """Studies, instances, workitems, results, deliveries and events. Safe to share between threads.
 
     Every method may raise `StorageFull` (the disk or the database cannot take more), `TransientError` (the
