@@ -39,7 +39,7 @@ def show_model(console: Console, model: Mapping[str, Any]) -> None:
 def show_evaluation(console: Console, told: Mapping[str, Any]) -> None:
     """Print the metrics of every label."""
     table = Table(title=_title(told), title_justify="left", box=SIMPLE_HEAD)
-    table.add_column("label", overflow="fold")
+    table.add_column("label", overflow="fold", min_width=14)
     for column in ("positive", "AUC", "sensit.", "specif.", "ECE", "Brier"):
         table.add_column(column, justify="right", no_wrap=True)
     names = ("auc", "sensitivity", "specificity", "ece", "brier")
@@ -80,7 +80,7 @@ def show_calibration(console: Console, calibration: Calibration) -> None:
         title_justify="left",
         box=SIMPLE_HEAD,
     )
-    table.add_column("label", overflow="fold")
+    table.add_column("label", overflow="fold", min_width=14)
     for column in ("positive", "ECE before", "after", "log loss before", "after"):
         table.add_column(column, justify="right", no_wrap=True)
     for label, each in calibration.labels.items():
