@@ -27,10 +27,10 @@ from pynetdicom import AE, evt
 from pynetdicom.presentation import build_context
 
 from mcads_node.association import Timeouts
+from mcads_node.association.requesting import associated
 from mcads_node.backoff import ErrorKind, RetryPolicy
 from mcads_node.deliver.deliverer import Deliverer, DeliverySettings, Transfer, outcome_of
 from mcads_node.deliver.lane import Lane
-from mcads_node.deliver.requesting import associated
 from mcads_node.deliver.send import (
     Answer,
     Caller,

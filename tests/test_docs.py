@@ -34,9 +34,9 @@ from tests.documents import OPERATIONS, ROOT, Block, blocks, commands, plain, pr
 BLOCKS = list(blocks())
 COMMANDS = commands()
 CLI: Any = typer.main.get_command(app)
-#: verbs that work, wait or download, and those that test_backup.py runs; the others are run
+#: verbs that work, wait or download, and those that test_backup.py and test_pull.py run; the others are run
 NOT_RUN = (
-    *("serve", "demo", "analyse", "models fetch", "backup", "restore"),
+    *("serve", "demo", "analyse", "models fetch", "backup", "restore", "pull"),
     # test_auditing.py runs them
     *("models evaluate", "models calibrate", "models thresholds"),
 )

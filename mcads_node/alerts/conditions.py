@@ -20,6 +20,7 @@ class Kind(StrEnum):
 
     QUARANTINE = "quarantine"
     UNREPORTED = "unreported"
+    HELD = "held"
     DEAD_LETTERS = "dead-letters"
     DESTINATION = "destination"
     DELIVERIES = "deliveries"
@@ -86,7 +87,7 @@ MOST_OF_A_SORT = 100
 
 def of_the_state(backlog: Backlog, stuck: Stuck, limits: Limits) -> list[Condition]:
     """Say what is wrong in the durable state."""
-    found = [*_quarantined(stuck), *_dead_letters(stuck)]
+    found = [*_quarantined(stuck), *_held(stuck), *_dead_letters(stuck)]
     return [
         *_bounded(found),
         *_unreachable(backlog, limits),
@@ -131,6 +132,16 @@ def _quarantined(stuck: Stuck) -> Iterator[Condition]:
             kind=Kind.UNREPORTED,
             text=f"Study no. {study}: its report could not be made.",
             advice=f"mcads-node show {study} tells why; once mended: mcads-node retry {study}",
+        )
+
+
+def _held(stuck: Stuck) -> Iterator[Condition]:
+    for study, images in stuck.held.items():
+        yield Condition(
+            key=f"held/{study}",
+            kind=Kind.HELD,
+            text=f"Study no. {study}: {images} image(s) name another patient than the study, and are held.",
+            advice="mcads-node held lists them; mcads-node release or mcads-node decline decides.",
         )
 
 

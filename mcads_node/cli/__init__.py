@@ -20,6 +20,10 @@ from mcads_node.cli import looking  # isort: split
 
 from mcads_node.cli import acting  # isort: split
 
+from mcads_node.cli import deciding  # isort: split
+
+from mcads_node.cli import pulling  # isort: split
+
 from mcads_node.cli import models  # isort: split
 
 from mcads_node.cli import auditing
@@ -35,9 +39,11 @@ __all__ = [
     "acting",
     "app",
     "auditing",
+    "deciding",
     "looking",
     "main",
     "models",
+    "pulling",
     "running",
 ]
 

@@ -18,6 +18,7 @@ from mcads_node.config.monitoring import MonitoringSection
 from mcads_node.config.network import NetworkSection
 from mcads_node.config.receive import ReceiveSection
 from mcads_node.config.retention import RetentionSection
+from mcads_node.config.sources import PullSection, SourceSection
 from mcads_node.config.tending import TendingSection
 from mcads_node.config.tls import TlsSection
 from mcads_node.config.vocabulary import AbsoluteFile, AETitle, Name, Port, Section
@@ -93,6 +94,8 @@ class NodeConfig(Section):
     node: NodeSection = NodeSection()
     requestors: tuple[RequestorSection, ...] = ()
     destinations: dict[Name, DestinationSection] = Field(default_factory=dict)
+    sources: dict[Name, SourceSection] = Field(default_factory=dict)
+    pull: dict[Name, PullSection] = Field(default_factory=dict)
     analysis: AnalysisSection = AnalysisSection()
     report: ReportSection = ReportSection()
     network: NetworkSection = NetworkSection()

@@ -9,6 +9,7 @@ from pydantic import Field, ValidationInfo, field_validator, model_validator
 from pydicom.datadict import tag_for_keyword
 
 from mcads_node.config.checks import known_checks
+from mcads_node.config.completion import CompleteWhen
 from mcads_node.config.conditions import FACTS_OF_THE_ASSOCIATION, Condition
 from mcads_node.config.vocabulary import Fraction, Name, Section, all_known
 from mcads_node.instance import Verdict
@@ -36,12 +37,6 @@ class AnalyseSection(Section):
     def _known_checks(cls, value: dict[str, Verdict]) -> dict[str, Verdict]:
         known_checks(value)
         return value
-
-
-class CompleteWhen(Section):
-    """When a study is taken to be complete."""
-
-    quiet_seconds: Annotated[float, Field(ge=0, le=86400)] = 10.0
 
 
 class Rule(Section):

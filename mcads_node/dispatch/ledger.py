@@ -145,6 +145,8 @@ class Ledger:
                 omitted=outcome.omitted,
                 send_to=outcome.route.send_to,
                 quiet_seconds=outcome.route.quiet_seconds,
+                expected_views=outcome.route.views,
+                max_wait_seconds=outcome.route.max_wait_seconds,
                 device=outcome.device,
             ),
         )

@@ -156,6 +156,7 @@ def _of_backlog(backlog: Backlog) -> list[Gauge]:
             "mcads_destination_circuit_open", "1: it is left alone for a while, unreachable.", left_alone
         ),
         _single("mcads_instances_quarantined", "Images in quarantine.", backlog.quarantined),
+        _single("mcads_instances_held", "Images that name another patient.", backlog.held),
         _single("mcads_studies_unreported", "Studies whose report could not be made.", backlog.unreported),
     ]
 

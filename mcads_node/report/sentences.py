@@ -52,6 +52,9 @@ FORMS: Final = (
     N_("it is a colour image ({samples} samples per pixel (0028,0002))"),
     N_("{attribute} says {part}; the model reads the chest"),
     N_("no rule of the routes matches"),
+    # what a report could not wait for, and what is not of its patient (workitems)
+    N_("it had not been analysed when this report was made"),
+    N_("it is held: its Patient ID (0010,0020) is another than that of the study's other images"),
     # dispatch
     N_("{count} image(s) were read by another version of the model: see the report before this one"),
 )

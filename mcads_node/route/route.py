@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from pydicom.dataset import Dataset
 
@@ -31,6 +31,10 @@ class Route:
     send_to: tuple[str, ...]
     #: the study is complete when nothing came for so long, in seconds
     quiet_seconds: float
+    #: … or when these views are analysed, by how many of each
+    views: Mapping[str, int] = field(default_factory=dict)
+    #: … or when this has passed since its first image, in seconds; None: there is no such limit
+    max_wait_seconds: float | None = None
 
 
 def route(header: Dataset, requestor: Requestor, rules: Iterable[Rule]) -> Route | Declined:
@@ -65,5 +69,7 @@ def route(header: Dataset, requestor: Requestor, rules: Iterable[Rule]) -> Route
             checks={**CHECKS, **rule.analyse.checks},
             send_to=rule.send_to,
             quiet_seconds=rule.complete_when.quiet_seconds,
+            views={str(view): number for view, number in rule.complete_when.views.items()},
+            max_wait_seconds=rule.complete_when.max_wait_seconds,
         )
     return Declined(reason="no rule of the routes matches")

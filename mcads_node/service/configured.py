@@ -9,7 +9,7 @@ from pathlib import Path
 from mcads_node.association import Timeouts
 from mcads_node.calibration import Calibration, read_calibration
 from mcads_node.compute import Compute
-from mcads_node.config import Configuration, DestinationSection, NodeConfig, load_configuration
+from mcads_node.config import Configuration, NodeConfig, TlsPeerSection, load_configuration
 from mcads_node.deliver.send import Caller, DestinationAddress
 from mcads_node.disk import DiskGuard
 from mcads_node.errors import ModelUnusable
@@ -99,8 +99,8 @@ def tls_of(config: NodeConfig) -> Tls | None:
     )
 
 
-def destination_address(destination: DestinationSection, tls: Tls | None) -> DestinationAddress:
-    """Give the network's view of a configured destination; `tls` is what `tls_of` gave."""
+def destination_address(destination: TlsPeerSection, tls: Tls | None) -> DestinationAddress:
+    """Give the network's view of a configured peer; `tls` is what `tls_of` gave."""
     peer = None
     if destination.tls:
         if tls is None:

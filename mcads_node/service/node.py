@@ -32,8 +32,10 @@ from mcads_node.service.configured import (
 )
 from mcads_node.service.delivering import all_of, count_commitment, count_transfer, terms_of
 from mcads_node.service.drifting import DriftWatch
+from mcads_node.service.intake import Intake
 from mcads_node.service.jobs import disk_job, jobs_of, upkeep_jobs
 from mcads_node.service.peers import PeerWatch
+from mcads_node.service.pulling import pull_jobs
 from mcads_node.service.receiver import Receiver
 from mcads_node.service.roles import ALL_ROLES, Role
 from mcads_node.service.watch import Watch, Watched, alert_job
@@ -93,9 +95,11 @@ class Node:
         upkeep = upkeep_jobs(configuration.node, self._state, self.peers, stopping)
         drift = watched.drift.jobs() if watched.drift else []
         looks = [disk_job(self._disk), alerts, *watched.backups.jobs(), *drift]
-        self._tender = None if jobs is None else Tender([*jobs, *looks, *upkeep], stopping)
+        intake = Intake(configuration.node, self._state, self._disk, self._audit, poke_dispatch)
+        pulls = pull_jobs(configuration.node, self._state, intake.keep, self._tls, stopping)
+        self._tender = None if jobs is None else Tender([*jobs, *looks, *upkeep, *pulls], stopping)
         self._receiver = (
-            Receiver(configuration, self._state, self._disk, self._audit, poke_dispatch, self._tls)
+            Receiver(configuration, self._state, intake, self._audit, self._tls)
             if Role.RECEIVE in roles
             else None
         )

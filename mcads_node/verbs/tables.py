@@ -21,9 +21,9 @@ from rich.progress import (
 from rich.table import Table
 
 if TYPE_CHECKING:
+    from mcads_node.verbs.check_result import CheckResult
     from mcads_node.verbs.demo import DemoResult
     from mcads_node.verbs.offline import OfflineResult
-    from mcads_node.verbs.readiness import CheckResult
 
 #: how a presence is shown
 _MARKS = {"present": "[bold red]present[/]", "absent": "absent", "undetermined": "[yellow]undetermined[/]"}

@@ -5,8 +5,8 @@
 * ``records``, ``outcomes``, ``overview`` the words; ``schema`` the tables; ``engine`` transactions and what
   errors mean
 * ``receiving``, ``queue``, ``failing``, ``completing``, ``deliveries``, ``destinations``, ``commitment``,
-  ``undelivered``, ``studies``, ``retracting`` the transactions; ``settled`` says when nothing is left to be
-  done for a study
+  ``undelivered``, ``studies``, ``retracting``, ``moving`` the transactions; ``completeness`` says when a
+  study is complete, ``patients`` whose it is, ``settled`` when nothing is left to be done for it
 * ``backlog``, ``alerting``, ``watching``, ``chronicle``, ``drifting`` what is told of all this
 * ``store`` puts them together
 """
@@ -17,6 +17,7 @@ from mcads_node.workitems.chronicle import EventLine
 from mcads_node.workitems.copying import Snapshot, database_is_empty, load_dump
 from mcads_node.workitems.drifting import ScoredImage, Span
 from mcads_node.workitems.lease_watch import LeaseWatch
+from mcads_node.workitems.moving import HeldInstance, Released
 from mcads_node.workitems.outcomes import (
     CommitmentOutcome,
     CommitmentReport,
@@ -80,6 +81,7 @@ __all__ = [
     "Event",
     "EventLine",
     "FileKind",
+    "HeldInstance",
     "InstanceAnalysed",
     "InstanceDeclined",
     "InstanceRecord",
@@ -93,6 +95,7 @@ __all__ = [
     "Queue",
     "Receipt",
     "Refused",
+    "Released",
     "ResultRecord",
     "Retractable",
     "Retraction",

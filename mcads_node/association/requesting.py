@@ -14,14 +14,14 @@ from pynetdicom import evt
 from pynetdicom.ae import ApplicationEntity
 from pynetdicom.association import Association
 from pynetdicom.dimse_messages import C_STORE_RSP
-from pynetdicom.pdu_primitives import A_ASSOCIATE
+from pynetdicom.pdu_primitives import A_ASSOCIATE, SCP_SCU_RoleSelectionNegotiation
 from pynetdicom.presentation import PresentationContext
 from pynetdicom.transport import T_CONNECT, AddressInformation, AssociationSocket
 
 from mcads_node import metrics
 from mcads_node.association import MAX_PDU, Timeouts, configure, tune
-from mcads_node.deliver.reactor import SharedAssociation
-from mcads_node.deliver.tls_socket import TlsSocket
+from mcads_node.association.reactor import SharedAssociation
+from mcads_node.association.tls_socket import TlsSocket
 from mcads_node.errors import PeerUnreachable
 from mcads_node.tls import PeerTls, failure_of
 
@@ -158,6 +158,7 @@ def associated(
     contexts: Sequence[PresentationContext],
     caller: Caller,
     handlers: Sequence[tuple[evt.EventType, Callable[..., Any]]] = (),
+    roles: Sequence[SCP_SCU_RoleSelectionNegotiation] = (),
 ) -> Iterator[tuple[Association, Heard]]:
     """Open an association, which may have no accepted context; release it, or abort it after an exception.
 
@@ -177,6 +178,7 @@ def associated(
             contexts=list(contexts),
             ae_title=destination.ae_title,
             max_pdu=caller.max_pdu,
+            ext_neg=list(roles),
             tls_args=None if destination.tls is None else destination.tls.for_host(destination.host),
             evt_handlers=[
                 (evt.EVT_CONN_OPEN, heard.on_open),
