@@ -1,32 +1,25 @@
-"""A model's folder becomes a warm, verified classifier. Home of torch and torchxrayvision.
+"""A model's folder becomes a warm, verified classifier. With architectures the home of torch.
 
-torchxrayvision gives the network's architecture. Its downloads, its pickles and its warnings on standard
-output are not used: the weights come from the `ModelStore`, verified.
+The network comes from `architectures`, by the name in the manifest; its weights from the `ModelStore`,
+verified.
 """
 
 from __future__ import annotations
 
 import uuid
-import warnings
 from dataclasses import dataclass
-from typing import Protocol
 
 import torch
 from safetensors import SafetensorError
 from safetensors.torch import load as load_safetensors
-from torch import Tensor, nn
-from torch.nn import functional
+from torch import Tensor
 
 from mcads_node import __version__
+from mcads_node.architectures import ARCHITECTURES, Network
 from mcads_node.errors import ModelUnusable
 from mcads_node.finding import Algorithm, Finding
 from mcads_node.model_store.manifest import Manifest
 from mcads_node.model_store.store import ModelStore
-
-with warnings.catch_warnings():
-    # importing torchxrayvision silences every warning of the process; here that ends with this block
-    warnings.simplefilter("ignore")
-    from torchxrayvision.models import DenseNet
 
 #: names the Device UIDs of models; never changed, or the same model would be another device
 _NAMESPACE = uuid.UUID("6f1d9a52-7c0e-5b7e-9a53-2d3c5ad0a1f4")
@@ -40,13 +33,6 @@ class Inference:
     findings: tuple[Finding, ...]
     #: float32, 1 × K × h × w, on the classifier's device: kept so that explaining needs no second run
     feature_map: Tensor
-
-
-class _Network(Protocol):
-    """What is used of torchxrayvision's DenseNet."""
-
-    features: nn.Module
-    classifier: nn.Module
 
 
 class Classifier:
@@ -65,7 +51,7 @@ class Classifier:
     """
 
     def __init__(
-        self, manifest: Manifest, network: _Network, device: torch.device, weights_digest: str
+        self, manifest: Manifest, network: Network, device: torch.device, weights_digest: str
     ) -> None:
         self.manifest = manifest
         self.device = device
@@ -90,7 +76,8 @@ class Classifier:
         Returns
         -------
         feature_map : torch.Tensor
-            float32, N × K × h × w, ≥ 0: the last convolutional map after its ReLU, just what `head` reads.
+            float32, N × K × h × w, ≥ 0: the last convolutional map after its ReLU or ReLU6, just what `head`
+            reads.
         logits : torch.Tensor
             float32, N × outputs, before the sigmoid.
 
@@ -101,7 +88,7 @@ class Classifier:
         """
         try:
             with torch.no_grad():
-                feature_map = functional.relu(self._network.features(batch.to(self.device)))
+                feature_map = self._network.features(batch.to(self.device))
                 return feature_map, self.head(feature_map)
         except RuntimeError as error:
             raise ModelUnusable(f"model {self.manifest.name}: {self.device} failed: {error}") from error
@@ -119,7 +106,7 @@ class Classifier:
         torch.Tensor
             float32, N × outputs.
         """
-        logits: Tensor = self._network.classifier(feature_map.mean(dim=(2, 3)))
+        logits: Tensor = self._network.head(feature_map.mean(dim=(2, 3)))
         return logits
 
 
@@ -151,16 +138,17 @@ def load_classifier(
     where = _device(device)
     if threads is not None:
         torch.set_num_threads(threads)
-    network = DenseNet(num_classes=len(manifest.outputs), weights=None)
+    network = ARCHITECTURES[manifest.architecture](len(manifest.outputs))
     try:
-        # no state of num_batches_tracked: a plain dictionary has no version, so torch fills it in
-        network.load_state_dict(load_safetensors(weights.data))
+        # no state of num_batches_tracked: a plain dictionary has no version, so torch fills it in;
+        # tensors stored as float16 become float32 on being copied
+        network.module.load_state_dict(load_safetensors(weights.data))
     except (SafetensorError, RuntimeError) as error:
         raise ModelUnusable(
-            f"model {name}: its weights do not fit a {manifest.architecture}: {error}"
+            f"model {name}: its weights do not fit the architecture {manifest.architecture}: {error}"
         ) from error
     # torchxrayvision's own memory format: channels-last rounds otherwise, and moved heatmaps by 1e-5
-    network.requires_grad_(False).eval().to(where)
+    network.module.requires_grad_(False).eval().to(where)
     classifier = Classifier(manifest, network, where, weights.digest)
     classifier.forward(torch.zeros(1, 1, classifier.input_size, classifier.input_size))
     return classifier

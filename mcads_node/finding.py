@@ -71,7 +71,7 @@ class Algorithm:
     device_uid: str
     #: the model's labels in its output order
     labels: tuple[str, ...]
-    #: what every object made with it must say, such as ``UNTRAINED MODEL``; empty for a model fit to serve
+    #: what every object made with it must say, such as ``NOT FOR CLINICAL USE``; empty where it may serve
     caution: str = ""
     #: False: scores are "Certainty of Finding" in %, never a probability
     calibrated: bool = False

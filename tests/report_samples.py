@@ -29,6 +29,9 @@ ALGORITHM = Algorithm(
     labels=LABELS,
 )
 
+#: what the demonstration model makes every object say
+CAUTION = "DEMONSTRATION MODEL — NOT FOR CLINICAL USE"
+
 CONTEXT = ReportContext(
     series_started=datetime(2024, 5, 6, 21, 58, 1, tzinfo=UTC),
     created=datetime(2024, 5, 6, 22, 3, 4, tzinfo=UTC),

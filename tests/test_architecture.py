@@ -13,8 +13,8 @@ PACKAGE = Path(__file__).resolve().parents[1] / "mcads_node"
 #: where a library may be imported: modules and packages below mcads_node
 HOMES = {
     "pynetdicom": {"association", "receive", "deliver"},
-    "torch": {"classifier", "infer", "explain", "model_store"},
-    "torchxrayvision": {"classifier", "model_store"},
+    "torch": {"architectures", "classifier", "infer", "explain", "model_store"},
+    "torchxrayvision": {"architectures"},
     "safetensors": {"classifier", "model_store"},
     "requests": {"model_store"},
     "highdicom": {"report"},

@@ -39,11 +39,11 @@ from mcads_node.resample import geometry_for
 from mcads_node.result import ImageReading, ObjectKind, Rendition, ResultObject
 from tests import referees
 from tests.documents import ROOT
-from tests.report_samples import ALGORITHM, CONTEXT, DOUBTFUL, LABELS, UNFIT, full, reading
+from tests.report_samples import ALGORITHM, CAUTION, CONTEXT, DOUBTFUL, LABELS, UNFIT, full, reading
 from tests.sources import IMPOSSIBLE, IMPOSSIBLE_TOGETHER, SOURCES, Source
 
 ARTEFACTS = Path(os.environ.get("MCADS_TEST_ARTEFACTS") or ROOT / "tests" / "artefacts")
-UNTRAINED = replace(ALGORITHM, name="untrained-densenet121", caution="UNTRAINED MODEL")
+DEMONSTRATION = replace(ALGORITHM, name="mcads-demo", caution=CAUTION)
 #: reports of few labels are as valid, and many times faster to make and to judge; tests of the SR have all
 FEW = LABELS[:3]
 ROWS, COLUMNS = 90, 70
@@ -124,7 +124,7 @@ def _made(source: Source) -> Study:
     made: list[ResultObject] = []
     omitted: dict[ObjectKind, str] = {}
     checks = (DOUBTFUL,) if View.LATERAL in source.views else ()
-    algorithm = UNTRAINED if source.language == "lt" else ALGORITHM
+    algorithm = DEMONSTRATION if source.language == "lt" else ALGORITHM
     radiographs = [
         _radiograph(header, view, checks) for header, view in zip(source.headers, source.views, strict=True)
     ]
@@ -249,7 +249,7 @@ def _reports() -> Iterator[bytes]:
         reading(full(1), view=View.PA, labels=FEW[:2]),
         reading(full(2), view=View.LATERAL, checks=(UNFIT, DOUBTFUL), labels=FEW[:2]),
     ]
-    yield measurement_report(mixed, replace(UNTRAINED, calibrated=True), context).data
+    yield measurement_report(mixed, replace(DEMONSTRATION, calibrated=True), context).data
     rejected = [
         RejectedObject(
             sop_class_uid=each.sop_class_uid,
