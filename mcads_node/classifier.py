@@ -16,6 +16,7 @@ from torch import Tensor
 
 from mcads_node import __version__
 from mcads_node.architectures import ARCHITECTURES, Network
+from mcads_node.calibration import Calibration
 from mcads_node.errors import ModelUnusable
 from mcads_node.finding import Algorithm, Finding
 from mcads_node.model_store.manifest import Manifest
@@ -48,14 +49,23 @@ class Classifier:
         Where it computes.
     weights_digest
         SHA-256 of its weights, hex.
+    calibration
+        Of the site, for just this model; None: its scores stay scores.
     """
 
     def __init__(
-        self, manifest: Manifest, network: Network, device: torch.device, weights_digest: str
+        self,
+        manifest: Manifest,
+        network: Network,
+        device: torch.device,
+        weights_digest: str,
+        calibration: Calibration | None = None,
     ) -> None:
         self.manifest = manifest
         self.device = device
-        self.algorithm = _algorithm(manifest, weights_digest)
+        self.calibration = calibration
+        algorithm = _algorithm(manifest, weights_digest)
+        self.algorithm = calibration.speak_through(algorithm) if calibration else algorithm
         self._network = network
         #: one per output, NaN where the output is not used
         self.operating_points = torch.tensor(manifest.operating_points, dtype=torch.float32, device=device)
@@ -111,7 +121,11 @@ class Classifier:
 
 
 def load_classifier(
-    store: ModelStore, name: str, device: str = "auto", threads: int | None = None
+    store: ModelStore,
+    name: str,
+    device: str = "auto",
+    threads: int | None = None,
+    calibration: Calibration | None = None,
 ) -> Classifier:
     """Load model `name`, verify its weights, and run it once so that its first radiograph is not slower.
 
@@ -125,16 +139,21 @@ def load_classifier(
         ``auto`` (CUDA where there is one), ``cpu``, ``cuda`` or ``cuda:N``.
     threads
         Threads of one run on the CPU, for the whole process; None: torch's own choice.
+    calibration
+        Of the site; None: scores stay scores.
 
     Raises
     ------
     ModelUnusable
-        The weights are absent, not the pinned ones, or do not fit the network; or there is no such device.
+        The weights are absent, not the pinned ones, or do not fit the network; there is no such device; or
+        the calibration is for another model.
     ConfigError
         The manifest is not as it should be.
     """
     manifest = store.manifest(name)
     weights = store.read(name)
+    if calibration and (refusal := calibration.refusal(manifest, weights.digest)):
+        raise ModelUnusable(f"calibration of {calibration.site}: {refusal}")
     where = _device(device)
     if threads is not None:
         torch.set_num_threads(threads)
@@ -149,7 +168,7 @@ def load_classifier(
         ) from error
     # torchxrayvision's own memory format: channels-last rounds otherwise, and moved heatmaps by 1e-5
     network.module.requires_grad_(False).eval().to(where)
-    classifier = Classifier(manifest, network, where, weights.digest)
+    classifier = Classifier(manifest, network, where, weights.digest, calibration)
     classifier.forward(torch.zeros(1, 1, classifier.input_size, classifier.input_size))
     return classifier
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import multiprocessing
 import os
 import resource
@@ -20,7 +21,8 @@ from mcads_node.errors import NodeError
 from mcads_node.instance import Declined
 from mcads_node.logs import configure_logs
 from mcads_node.model_store.store import ModelStore
-from mcads_node.task import Analysis, AnalysisRequest, Composed, ReportRequest, WorkerSettings
+from mcads_node.scoring import score
+from mcads_node.task import Analysis, AnalysisRequest, Composed, ReportRequest, Scored, WorkerSettings
 
 log = structlog.stdlib.get_logger(__name__)
 
@@ -42,13 +44,13 @@ def serve(pipe: Connection, settings: WorkerSettings) -> None:
         "load": worker.load,
         "analyse": worker.analyse,
         "compose": worker.compose,
+        "score": worker.score,
     }
-    while True:
-        try:
+    # it ends in one of these two: a node that was killed breaks the pipe in the middle of a result
+    with contextlib.suppress(EOFError, ConnectionError):
+        while True:
             entry, arguments = pipe.recv()
-        except EOFError:
-            return
-        pipe.send(_answer(entries[entry], arguments))
+            pipe.send(_answer(entries[entry], arguments))
 
 
 def _answer(work: Callable[..., Any], arguments: tuple[Any, ...]) -> tuple[str, Any]:
@@ -94,7 +96,7 @@ class _Work:
     def _classifier(self) -> Classifier:
         settings = self._settings
         store = ModelStore(models_dir=settings.models_dir, weights_dir=settings.weights_dir)
-        return load_classifier(store, settings.model, threads=1)
+        return load_classifier(store, settings.model, threads=1, calibration=settings.calibration)
 
     def load(self) -> None:
         """Load the model now."""
@@ -105,3 +107,6 @@ class _Work:
 
     def compose(self, request: ReportRequest) -> Composed:
         return steps.compose(request)
+
+    def score(self, data: bytes) -> Scored | Declined:
+        return score(data, self._classifier)

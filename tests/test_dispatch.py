@@ -144,6 +144,7 @@ def analysis() -> Analysis:
             explain=(),
             explain_top_finding=False,
             thresholds={},
+            checks={},
             send_to=("pacs",),
             quiet_seconds=3600,
         ),

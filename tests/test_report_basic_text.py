@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import replace
 from io import BytesIO
 from pathlib import Path
@@ -19,12 +20,14 @@ from mcads_node.result import ImageReading, ObjectKind, Rendition, ResultObject
 from tests import referees
 from tests.report_samples import (
     ALGORITHM,
+    CALIBRATED,
     CAUTION,
     CONTEXT,
     DOUBTFUL,
     UNFIT,
     as_received,
     bare,
+    calibrated,
     full,
     reading,
 )
@@ -136,10 +139,10 @@ def test_differing_thresholds_are_told_with_each_finding() -> None:
 
 
 def test_a_calibrated_score_is_called_so() -> None:
-    result = basic_text_report(_readings(), replace(ALGORITHM, calibrated=True), CONTEXT)
+    result = basic_text_report([calibrated(each) for each in _readings()], CALIBRATED, CONTEXT)
     everything = _texts(result, "Findings") + _texts(result, "Current Procedure Descriptions")
     assert "uncalibrated" not in " ".join(everything)
-    assert ", calibrated score" in everything[0]
+    assert re.search(r"probability 0\.\d+ \(calibrated at North Clinic\),\s+threshold 0\.64", everything[0])
 
 
 def test_every_sentence_names_its_image_and_the_evidence_has_it() -> None:

@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mcads_node.config import Rule
-from mcads_node.instance import Declined, Requestor
+from mcads_node.config import CHECKS, Rule
+from mcads_node.instance import Declined, Requestor, Verdict
 from mcads_node.route import Route, route
 from tests.headers import header
 
@@ -70,7 +70,12 @@ def test_the_first_match_wins_and_carries_what_the_rule_says() -> None:
         rule(
             "chest",
             {"Modality": "DX"},
-            analyse={"explain": [], "thresholds": {"Edema": 0.4}, "explain_top_finding": True},
+            analyse={
+                "explain": [],
+                "thresholds": {"Edema": 0.4},
+                "explain_top_finding": True,
+                "checks": {"age": "pass"},
+            },
             complete_when={"quiet_seconds": 3},
             send_to=["pacs", "archive"],
         ),
@@ -81,6 +86,7 @@ def test_the_first_match_wins_and_carries_what_the_rule_says() -> None:
         explain=(),
         explain_top_finding=True,
         thresholds={"Edema": 0.4},
+        checks={**CHECKS, "age": Verdict.PASS},
         send_to=("pacs", "archive"),
         quiet_seconds=3,
     )

@@ -3,57 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
 from pydantic import Field, ValidationInfo, field_validator, model_validator
 from pydicom.datadict import tag_for_keyword
 
+from mcads_node.config.checks import known_checks
+from mcads_node.config.completion import CompleteWhen
+from mcads_node.config.conditions import FACTS_OF_THE_ASSOCIATION, Condition
 from mcads_node.config.vocabulary import Fraction, Name, Section, all_known
-
-#: what a rule may ask for besides DICOM keywords
-FACTS_OF_THE_ASSOCIATION = ("Requestor", "CalledAETitle")
-
-
-class Condition(Section):
-    """What a rule asks of one attribute; every part that is given must hold.
-
-    Written short as a value or a list (one of them), or as ``{not: …, min: …, max: …}``.
-    """
-
-    one_of: tuple[str, ...] | None = None
-    none_of: tuple[str, ...] | None = None
-    minimum: float | None = None
-    maximum: float | None = None
-
-    @model_validator(mode="before")
-    @classmethod
-    def _long_form(cls, written: Any) -> Any:
-        if not isinstance(written, dict):
-            return {"one_of": _words(written)}
-        unknown = [key for key in written if key not in {"not", "min", "max"}]
-        if unknown or not written:
-            names = ", ".join(repr(key) for key in unknown) or "nothing"
-            raise ValueError(f"expected a value, a list of values, or not / min / max; found {names}")
-        long = {"none_of": _words(written["not"])} if "not" in written else {}
-        return long | {
-            full: _number(written[short])
-            for short, full in (("min", "minimum"), ("max", "maximum"))
-            if short in written
-        }
-
-
-def _words(written: Any) -> tuple[str, ...]:
-    values = written if isinstance(written, list) else [written]
-    if not values or any(isinstance(value, dict | list) or value is None for value in values):
-        raise ValueError('expected a value or a list of values ("" stands for an absent one)')
-    # a number stands for itself as it was written: 0123 and 1.10 are names of stations and versions
-    return tuple(getattr(value, "text", str(value)) for value in values)
-
-
-def _number(written: Any) -> float:
-    if isinstance(written, bool) or not isinstance(written, int | float):
-        raise ValueError(f"min and max take a number; found {written!r}")
-    return float(written)
+from mcads_node.instance import Verdict
 
 
 class AnalyseSection(Section):
@@ -62,6 +21,8 @@ class AnalyseSection(Section):
     explain: tuple[Literal["grad-cam"], ...] = ("grad-cam",)
     explain_top_finding: bool = False
     thresholds: dict[str, Fraction] = Field(default_factory=dict)
+    #: what a check that fails leads to; others lead to what `CHECKS` says
+    checks: dict[str, Verdict] = Field(default_factory=dict)
 
     @field_validator("thresholds")
     @classmethod
@@ -71,11 +32,11 @@ class AnalyseSection(Section):
             all_known(value, known, "a finding of the model")
         return value
 
-
-class CompleteWhen(Section):
-    """When a study is taken to be complete."""
-
-    quiet_seconds: Annotated[float, Field(ge=0, le=86400)] = 10.0
+    @field_validator("checks")
+    @classmethod
+    def _known_checks(cls, value: dict[str, Verdict]) -> dict[str, Verdict]:
+        known_checks(value)
+        return value
 
 
 class Rule(Section):

@@ -1,6 +1,7 @@
 """The node as a whole: what a configuration stands for, how its parts start and stop, and running it."""
 
 from mcads_node.service.configured import (
+    calibration_of,
     caller_of,
     check_model,
     destination_address,
@@ -18,6 +19,7 @@ __all__ = [
     "ALL_ROLES",
     "Node",
     "Role",
+    "calibration_of",
     "caller_of",
     "check_model",
     "destination_address",

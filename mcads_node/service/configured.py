@@ -7,10 +7,12 @@ import os
 from pathlib import Path
 
 from mcads_node.association import Timeouts
+from mcads_node.calibration import Calibration, read_calibration
 from mcads_node.compute import Compute
-from mcads_node.config import Configuration, DestinationSection, NodeConfig, load_configuration
+from mcads_node.config import Configuration, NodeConfig, TlsPeerSection, load_configuration
 from mcads_node.deliver.send import Caller, DestinationAddress
 from mcads_node.disk import DiskGuard
+from mcads_node.errors import ModelUnusable
 from mcads_node.model_store.store import ModelStore
 from mcads_node.shipped import shipped_folder
 from mcads_node.state import weights_dir
@@ -45,7 +47,9 @@ def check_model(configuration: Configuration) -> str:
     Raises
     ------
     ModelUnusable
-        With what to do.
+        With what to do; also where the calibration is for another model.
+    ConfigError
+        The calibration's file cannot be used.
     """
     analysis = configuration.node.analysis
     with contextlib.suppress(OSError):
@@ -54,7 +58,24 @@ def check_model(configuration: Configuration) -> str:
         configuration.node.node.data_dir.mkdir(parents=True, exist_ok=True, mode=0o700)
     store = model_store(configuration)
     store.require_allowed(analysis.model, allow_demonstration=analysis.allow_demonstration_models)
-    return store.verify(analysis.model)
+    digest = store.verify(analysis.model)
+    calibration = calibration_of(configuration)
+    refusal = calibration.refusal(store.manifest(analysis.model), digest) if calibration else ""
+    if refusal:
+        raise ModelUnusable(f"{analysis.calibration}: {refusal}")
+    return digest
+
+
+def calibration_of(configuration: Configuration) -> Calibration | None:
+    """Read the site's calibration; None where none is configured.
+
+    Raises
+    ------
+    ConfigError
+        It cannot be read, or was changed after it was made.
+    """
+    file = configuration.node.analysis.calibration
+    return None if file is None else read_calibration(file)
 
 
 def tls_of(config: NodeConfig) -> Tls | None:
@@ -78,8 +99,8 @@ def tls_of(config: NodeConfig) -> Tls | None:
     )
 
 
-def destination_address(destination: DestinationSection, tls: Tls | None) -> DestinationAddress:
-    """Give the network's view of a configured destination; `tls` is what `tls_of` gave."""
+def destination_address(destination: TlsPeerSection, tls: Tls | None) -> DestinationAddress:
+    """Give the network's view of a configured peer; `tls` is what `tls_of` gave."""
     peer = None
     if destination.tls:
         if tls is None:
@@ -124,5 +145,6 @@ def compute_of(configuration: Configuration) -> Compute:
         weights_dir=weights_dir(configuration.node.node.data_dir),
         model=analysis.model,
         memory_limit_mib=analysis.memory_limit_mib,
+        calibration=calibration_of(configuration),
     )
     return Compute(settings, workers, analysis.timeout_seconds)

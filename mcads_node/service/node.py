@@ -31,8 +31,11 @@ from mcads_node.service.configured import (
     tls_of,
 )
 from mcads_node.service.delivering import all_of, count_commitment, count_transfer, terms_of
+from mcads_node.service.drifting import DriftWatch
+from mcads_node.service.intake import Intake
 from mcads_node.service.jobs import disk_job, jobs_of, upkeep_jobs
 from mcads_node.service.peers import PeerWatch
+from mcads_node.service.pulling import pull_jobs
 from mcads_node.service.receiver import Receiver
 from mcads_node.service.roles import ALL_ROLES, Role
 from mcads_node.service.watch import Watch, Watched, alert_job
@@ -90,10 +93,13 @@ class Node:
         #: whether each destination answers; asked where the role tend runs
         self.peers = PeerWatch(addresses, caller_of(configuration.node), stopping)
         upkeep = upkeep_jobs(configuration.node, self._state, self.peers, stopping)
-        looks = [disk_job(self._disk), alerts, *watched.backups.jobs()]
-        self._tender = None if jobs is None else Tender([*jobs, *looks, *upkeep], stopping)
+        drift = watched.drift.jobs() if watched.drift else []
+        looks = [disk_job(self._disk), alerts, *watched.backups.jobs(), *drift]
+        intake = Intake(configuration.node, self._state, self._disk, self._audit, poke_dispatch)
+        pulls = pull_jobs(configuration.node, self._state, intake.keep, self._tls, stopping)
+        self._tender = None if jobs is None else Tender([*jobs, *looks, *upkeep, *pulls], stopping)
         self._receiver = (
-            Receiver(configuration, self._state, self._disk, self._audit, poke_dispatch, self._tls)
+            Receiver(configuration, self._state, intake, self._audit, self._tls)
             if Role.RECEIVE in roles
             else None
         )
@@ -109,6 +115,7 @@ class Node:
             certificates=self._tls.certificates if self._tls else dict,
             audit_lost=lambda: self._audit.lost,
             backups=BackupWatch(self._configuration.node.backup.directory),
+            drift=DriftWatch(self._configuration, self._state),
         )
 
     def _make_deliverer(self, profiles: dict[str, Profile]) -> Deliverer:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 
 from mcads_node.config import Configuration
@@ -13,6 +12,7 @@ from mcads_node.errors import ConfigError, ModelUnusable, NodeError, PeerUnreach
 from mcads_node.profile import negotiated, renditions
 from mcads_node.result import ObjectKind, Rendition
 from mcads_node.service import (
+    calibration_of,
     caller_of,
     check_model,
     destination_address,
@@ -23,21 +23,12 @@ from mcads_node.service import (
 )
 from mcads_node.state import open_state
 from mcads_node.tls import Tls, now
-
-
-@dataclass(frozen=True, kw_only=True)
-class CheckResult:
-    """One thing that was looked at."""
-
-    name: str
-    ok: bool
-    text: str
-    #: it works, and an administrator should know of it all the same
-    warning: bool = False
+from mcads_node.verbs.check_result import CheckResult
+from mcads_node.verbs.sources import check_sources
 
 
 def run_checks(config: Path) -> list[CheckResult]:
-    """Look at configuration, model, database, disk and every destination; nothing is changed but made ready.
+    """Look at configuration, model, database, disk and every peer; nothing is changed but made ready.
 
     Parameters
     ----------
@@ -57,8 +48,10 @@ def run_checks(config: Path) -> list[CheckResult]:
     try:
         tls = tls_of(configuration.node)
     except ConfigError as error:
-        return [*results, CheckResult(name="tls", ok=False, text=str(error)), *_peers(configuration, None)]
-    return [*results, *_certificate(tls), *_peers(configuration, tls)]
+        results.append(CheckResult(name="tls", ok=False, text=str(error)))
+        return [*results, *_peers(configuration, None), *check_sources(configuration.node, None)]
+    asked = (*_peers(configuration, tls), *check_sources(configuration.node, tls))
+    return [*results, *_certificate(tls), *asked]
 
 
 def echo_destination(config: Path, name: str) -> CheckResult:
@@ -95,9 +88,14 @@ def _model(configuration: Configuration) -> CheckResult:
     try:
         check_model(configuration)
         digest = model_store(configuration).verify(name)
-    except ModelUnusable as error:
+        calibration = calibration_of(configuration)
+    except (ModelUnusable, ConfigError) as error:
         return CheckResult(name="model", ok=False, text=str(error))
-    return CheckResult(name="model", ok=True, text=f"{name}: weights verified, SHA-256 {digest[:16]}…")
+    text = f"{name}: weights verified, SHA-256 {digest[:16]}…"
+    if calibration is not None:
+        labels = f"{len(calibration.labels)} labels"
+        text += f"; calibrated at {calibration.site} ({labels}), SHA-256 {calibration.digest[:16]}…"
+    return CheckResult(name="model", ok=True, text=text)
 
 
 def _disk(configuration: Configuration) -> CheckResult:

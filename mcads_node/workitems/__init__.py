@@ -4,19 +4,24 @@
 
 * ``records``, ``outcomes``, ``overview`` the words; ``schema`` the tables; ``engine`` transactions and what
   errors mean
-* ``receiving``, ``queue``, ``failing``, ``completing``, ``deliveries``, ``commitment``, ``undelivered``,
-  ``studies``, ``retracting`` the transactions; ``settled`` says when nothing is left to be done for a study
-* ``backlog``, ``alerting``, ``watching``, ``chronicle`` what is told of all this
+* ``receiving``, ``queue``, ``failing``, ``completing``, ``deliveries``, ``destinations``, ``commitment``,
+  ``undelivered``, ``studies``, ``retracting``, ``moving`` the transactions; ``completeness`` says when a
+  study is complete, ``patients`` whose it is, ``settled`` when nothing is left to be done for it
+* ``backlog``, ``alerting``, ``watching``, ``chronicle``, ``drifting`` what is told of all this
 * ``store`` puts them together
 """
 
 from mcads_node.workitems.alerting import AlertEntry
 from mcads_node.workitems.backlog import Backlog, DeadLetters, Queue, Stuck
 from mcads_node.workitems.chronicle import EventLine
-from mcads_node.workitems.commitment import CommitmentOutcome, CommitmentReport, CommitmentRequest
 from mcads_node.workitems.copying import Snapshot, database_is_empty, load_dump
+from mcads_node.workitems.drifting import ScoredImage, Span
 from mcads_node.workitems.lease_watch import LeaseWatch
+from mcads_node.workitems.moving import HeldInstance, Released
 from mcads_node.workitems.outcomes import (
+    CommitmentOutcome,
+    CommitmentReport,
+    CommitmentRequest,
     Deferred,
     Delivery,
     DeliveryState,
@@ -76,6 +81,7 @@ __all__ = [
     "Event",
     "EventLine",
     "FileKind",
+    "HeldInstance",
     "InstanceAnalysed",
     "InstanceDeclined",
     "InstanceRecord",
@@ -89,11 +95,14 @@ __all__ = [
     "Queue",
     "Receipt",
     "Refused",
+    "Released",
     "ResultRecord",
     "Retractable",
     "Retraction",
     "Retried",
+    "ScoredImage",
     "Snapshot",
+    "Span",
     "Stored",
     "StoredResult",
     "Stuck",

@@ -19,8 +19,10 @@ from mcads_node.workitems.codec import (
     findings_from_json,
     findings_to_json,
 )
+from mcads_node.workitems.completeness import due_of_report
 from mcads_node.workitems.engine import Transaction
 from mcads_node.workitems.events import Happening, clean, record
+from mcads_node.workitems.patients import is_of_its_patient, patient_number, reports_of_its_patient
 from mcads_node.workitems.queue import held, lock_study, schedule_report
 from mcads_node.workitems.records import (
     AnalysedImage,
@@ -51,7 +53,8 @@ def complete_analysis(tx: Transaction, item: Workitem, outcome: InstanceAnalysed
     analysis = _insert_analysis(tx, item, outcome)
     _insert_results(tx, item, outcome.objects, analysis_id=analysis)
     _note_omitted(tx, item, outcome.omitted, subject)
-    schedule_report(tx, item.study_number, item.instance.received_at + outcome.quiet, item.priority)
+    due = due_of_report(tx, item, outcome)
+    schedule_report(tx, item.study_number, due, item.priority)
     _note(tx, item, "analysed", f"route {outcome.route}", subject)
     return True
 
@@ -84,6 +87,7 @@ def study_for_report(tx: Transaction, item: Workitem) -> StudyForReport:
         study_instance_uid=study.study_instance_uid,
         first_received_at=study.first_received_at,
         revision=revision,
+        patient_number=study.patient_number,
         predecessors=_predecessors(tx, item.study_number, revision),
         images=_images(tx, item),
         unread=_unread(tx, item.study_number),
@@ -104,6 +108,9 @@ def analysis_of(row: Row[Any], objects: tuple[StoredResult, ...]) -> InstanceAna
         objects=objects,
         send_to=tuple(row.send_to),
         quiet_seconds=row.quiet_seconds,
+        expected_views=row.expected_views,
+        max_wait_seconds=row.max_wait_seconds,
+        device=row.device,
     )
 
 
@@ -159,7 +166,10 @@ def _insert_analysis(tx: Transaction, item: Workitem, outcome: InstanceAnalysed)
             shown=outcome.shown,
             send_to=list(outcome.send_to),
             quiet_seconds=outcome.quiet_seconds,
+            expected_views=dict(outcome.expected_views),
+            max_wait_seconds=outcome.max_wait_seconds,
             analysed_at=tx.now,
+            device=outcome.device,
         )
         .returning(analyses.c.id)
     ).scalar_one()
@@ -180,7 +190,7 @@ def _schedule_deliveries(
         name: {(each.kind, each.variant) for each in renditions} for name, renditions in destinations.items()
     }
     of_images = select(analyses.c.id).where(
-        analyses.c.study_id == item.study_number, analyses.c.id <= item.covers
+        analyses.c.study_id == item.study_number, analyses.c.id <= item.covers, is_of_its_patient()
     )
     ours = tx.connection.execute(
         select(results.c.id, results.c.kind, results.c.variant, results.c.file_deleted_at)
@@ -219,9 +229,14 @@ def _schedule_deliveries(
 
 
 def _predecessors(tx: Transaction, study: int, revision: int) -> tuple[StoredResult, ...]:
-    """Find the documents that this revision replaces; what was retracted is nothing to build on."""
+    """Find the documents that this revision replaces.
+
+    What was retracted is nothing to build on, nor what speaks of another patient.
+    """
+    ours = select(workitems.c.id).where(workitems.c.study_id == study, reports_of_its_patient(study))
     standing = (
         (results.c.study_id == study)
+        & results.c.workitem_id.in_(ours)
         & results.c.kind.in_((ObjectKind.SR, ObjectKind.BASIC_TEXT_SR))
         & (results.c.revision < revision)
         & results.c.retracted_by.is_(None)
@@ -235,7 +250,7 @@ def _images(tx: Transaction, item: Workitem) -> tuple[AnalysedImage, ...]:
     rows = tx.connection.execute(
         select(analyses, instances.c.sop_class_uid, instances.c.sop_instance_uid, instances.c.received_at)
         .join(instances, instances.c.id == analyses.c.instance_id)
-        .where(analyses.c.study_id == item.study_number, analyses.c.id <= item.covers)
+        .where(analyses.c.study_id == item.study_number, analyses.c.id <= item.covers, is_of_its_patient())
         .order_by(analyses.c.id)
     ).all()
     made = objects_of_images(tx, item.study_number, standing=True)
@@ -263,16 +278,23 @@ def objects_of_images(
     return found
 
 
+#: of an image that a report is made without because it may not wait any longer
+NOT_YET = "it had not been analysed when this report was made"
+
+
 def _unread(tx: Transaction, study: int) -> tuple[str, ...]:
+    """Say why instances are not in the report that are of the study's patient, or would be."""
     query = (
-        select(instances.c.reason)
+        select(instances.c.state, instances.c.reason)
         .where(
             instances.c.study_id == study,
-            instances.c.state.in_((InstanceState.DECLINED, InstanceState.QUARANTINED)),
+            instances.c.state != InstanceState.ANALYSED,
+            (instances.c.patient_number == patient_number(tx, study))
+            | (instances.c.state == InstanceState.HELD),
         )
         .order_by(instances.c.id)
     )
-    return tuple(tx.connection.execute(query).scalars())
+    return tuple(row.reason or NOT_YET for row in tx.connection.execute(query))
 
 
 def _note_omitted(tx: Transaction, item: Workitem, omitted: Iterable[str], subject: str) -> None:

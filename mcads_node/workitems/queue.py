@@ -30,6 +30,7 @@ from sqlalchemy import (
 
 from mcads_node.backoff import RetryPolicy
 from mcads_node.instance import ReceivedInstance, Requestor
+from mcads_node.workitems.completeness import Due
 from mcads_node.workitems.engine import Transaction
 from mcads_node.workitems.events import NODE, Happening, record
 from mcads_node.workitems.records import Kind, Workitem, WorkState
@@ -105,8 +106,27 @@ def lock_study(tx: Transaction, study: int) -> None:
     tx.connection.execute(select(studies.c.id).where(studies.c.id == study).with_for_update())
 
 
-def schedule_report(tx: Transaction, study: int, due_at: datetime, priority: int) -> None:
-    """Have the study reported at `due_at`, or later if that is planned already.
+def schedule_analysis(tx: Transaction, study: int, instance: int, priority: int, due_at: datetime) -> None:
+    """Have an instance analysed."""
+    tx.connection.execute(
+        insert(workitems).values(
+            kind=Kind.ANALYSE,
+            state=WorkState.SCHEDULED,
+            study_id=study,
+            instance_id=instance,
+            priority=priority,
+            due_at=due_at,
+            attempts=0,
+            deaths=0,
+            created_at=tx.now,
+        )
+    )
+
+
+def schedule_report(tx: Transaction, study: int, due: Due, priority: int) -> None:
+    """Have the study reported when it is due, or later if that is planned already.
+
+    Of several last moments the earliest holds.
 
     There is at most one scheduled report of a study. One that is being written now speaks of what was
     analysed when it was claimed; what comes later is told by the next revision.
@@ -119,7 +139,8 @@ def schedule_report(tx: Transaction, study: int, due_at: datetime, priority: int
             workitems.c.state == WorkState.SCHEDULED,
         )
         .values(
-            due_at=_greater(workitems.c.due_at, due_at),
+            due_at=_greater(workitems.c.due_at, due.at),
+            latest_at=_earlier(workitems.c.latest_at, due.latest_at),
             priority=_greater(workitems.c.priority, priority),
         )
     )
@@ -134,7 +155,8 @@ def schedule_report(tx: Transaction, study: int, due_at: datetime, priority: int
             study_id=study,
             revision=revision,
             priority=priority,
-            due_at=due_at,
+            due_at=due.at,
+            latest_at=due.latest_at,
             attempts=0,
             deaths=0,
             created_at=tx.now,
@@ -164,6 +186,7 @@ def load(tx: Transaction, numbers: Sequence[int]) -> list[Workitem]:
             workitems,
             studies.c.study_instance_uid,
             studies.c.first_received_at,
+            studies.c.patient_number,
             *(instances.c[name] for name in _OF_INSTANCE),
         )
         .join(studies, studies.c.id == workitems.c.study_id)
@@ -198,11 +221,12 @@ def _claimable(now: datetime, kind: Kind | None) -> Select[int]:
             literal_column("workitems.state") == literal_column("'SCHEDULED'"),
             or_(
                 workitems.c.due_at <= now,
+                workitems.c.latest_at <= now,
                 # a new image is due at once, even where the clock stepped back after it came
                 and_(workitems.c.kind == Kind.ANALYSE, workitems.c.attempts == 0),
                 *_out_of_time(now),
             ),
-            or_(workitems.c.kind == Kind.ANALYSE, _nothing_pending()),
+            or_(workitems.c.kind == Kind.ANALYSE, _may_be_reported(now)),
         )
         .order_by(*_ORDER)
         .with_for_update(skip_locked=True)
@@ -221,12 +245,16 @@ def _out_of_time(now: datetime) -> Iterable[ColumnElement[bool]]:
         yield and_(workitems.c.kind == kind, workitems.c.due_at > now + longest + _SKEW)
 
 
-def _nothing_pending() -> ColumnElement[bool]:
-    """No image of the study waits for its analysis, and no earlier report of it is being written."""
+def _may_be_reported(now: datetime) -> ColumnElement[bool]:
+    """No earlier report of the study is being written, and its images are analysed or waited long enough."""
     other = workitems.alias("other")
-    analyse = and_(other.c.kind == Kind.ANALYSE, other.c.state.in_(OPEN))
+    analyse = and_(other.c.kind == Kind.ANALYSE, other.c.state.in_(OPEN), _waits(now))
     report = and_(other.c.kind == Kind.REPORT, other.c.state == WorkState.IN_PROGRESS)
     return ~exists().where(other.c.study_id == workitems.c.study_id, or_(analyse, report))
+
+
+def _waits(now: datetime) -> ColumnElement[bool]:
+    return or_(workitems.c.latest_at.is_(None), workitems.c.latest_at > now)
 
 
 def _fix_extent(tx: Transaction, reports: Sequence[int]) -> None:
@@ -247,6 +275,13 @@ def _greater(column: ColumnElement[Any], value: object) -> ColumnElement[Any]:
     return case((column < value, literal(value, column.type)), else_=column)
 
 
+def _earlier(column: ColumnElement[Any], value: datetime | None) -> ColumnElement[Any]:
+    """Give the earlier of two moments, of which either may be null."""
+    if value is None:
+        return column
+    return case((column < value, column), else_=literal(value, column.type))
+
+
 def _workitem(row: Row[Any]) -> Workitem:
     return Workitem(
         number=row.id,
@@ -265,6 +300,8 @@ def _workitem(row: Row[Any]) -> Workitem:
         instance_number=row.instance_id,
         revision=row.revision,
         covers=row.covers,
+        latest_at=row.latest_at,
+        patient_number=row.patient_number,
     )
 
 

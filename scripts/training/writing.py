@@ -9,8 +9,10 @@ import torch
 from safetensors.torch import save
 from torch import nn
 
+from mcads_node.estimate import Estimate
+from mcads_node.evaluation.sample import REPLICATES
 from training.collection import FEWEST_PATIENTS, LABELS, PARTS, Collection
-from training.measures import RESAMPLES, Area
+from training.measures import shown
 
 CAUTION = "DEMONSTRATION MODEL — NOT FOR CLINICAL USE"
 
@@ -20,7 +22,7 @@ class Measured:
     """How one label does on the test part."""
 
     label: str
-    area: Area
+    area: Estimate
     #: at the operating point
     sensitivity: float
     specificity: float
@@ -61,13 +63,13 @@ def write_manifest(folder: Path, labels: Sequence[str], points: Sequence[float],
 
 
 def write_card(
-    folder: Path, collection: Collection, measured: Sequence[Measured], mean: Area, epochs: int
+    folder: Path, collection: Collection, measured: Sequence[Measured], mean: Estimate, epochs: int
 ) -> None:
     """Write MODEL_CARD.md: what the model is, what it is not, and how well it does."""
     counts = {part: collection.patients_with(part) for part in PARTS}
     rows = [
         f"| {each.label} | {' / '.join(str(counts[part][each.label]) for part in PARTS)} "
-        f"| {each.area} | {each.sensitivity:.2f} | {each.specificity:.2f} |"
+        f"| {shown(each.area)} | {each.sensitivity:.2f} | {each.specificity:.2f} |"
         for each in measured
     ]
     left_out = [label for label in LABELS if label not in collection.labels]
@@ -81,12 +83,12 @@ def write_card(
             caution=CAUTION,
             split="\n".join(split),
             rows="\n".join(rows),
-            mean=mean,
+            mean=shown(mean),
             doubtful=", ".join(each.label for each in measured if each.area.low <= 0.5) or "none",
             labels=len(measured),
             left_out=", ".join(left_out) or "none",
             fewest=FEWEST_PATIENTS,
-            resamples=f"{RESAMPLES:,}",
+            resamples=f"{REPLICATES:,}",
             images=len(collection.files),
             patients=len(set(collection.patients)),
             size=(folder / "weights.safetensors").stat().st_size / 1e6,
