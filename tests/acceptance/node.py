@@ -172,7 +172,7 @@ def served(
             "requestors": [{"ae_title": "MODALITY", "address": "127.0.0.1"}],
             "destinations": {"pacs": {"host": "127.0.0.1", **destination}, **(others or {})},
             "analysis": {
-                "model": "untrained-densenet121",
+                "model": "mcads-demo",
                 "allow_demonstration_models": True,
                 "workers": 1,
                 **analysis,
