@@ -16,13 +16,13 @@ import pydicom
 from pydicom.dataset import Dataset
 
 from mcads_node.admit import admit
-from mcads_node.classifier import Classifier, Inference
+from mcads_node.classifier import Classifier
 from mcads_node.errors import ReportImpossible
 from mcads_node.explain import explain
-from mcads_node.finding import Algorithm, Heatmap
+from mcads_node.finding import COMBINED, GRAD_CAM, Algorithm, Heatmap
 from mcads_node.gate import failed_checks
 from mcads_node.infer import infer
-from mcads_node.instance import Declined, ModelGeometry, Radiograph
+from mcads_node.instance import Declined, Radiograph
 from mcads_node.profile import OF_IMAGES, wanted
 from mcads_node.read.device import device_of
 from mcads_node.read.radiograph import header_of, read_dataset, read_radiograph
@@ -81,9 +81,11 @@ def analyse(request: AnalysisRequest, classifier: Classifier) -> Analysis | Decl
     square = model_input(radiograph.pixels, geometry)
     radiograph = replace(radiograph, checks=failed_checks(radiograph, square, routed.checks))
     inference = infer(classifier, square, routed.thresholds, radiograph.checks)
-    heatmaps = _explanations(classifier, inference, geometry, routed)
+    heatmaps = explain(
+        classifier, inference, square, geometry, routed.explain, top_finding=routed.explain_top_finding
+    )
     made = _draw(radiograph, heatmaps, classifier.algorithm, request, routed)
-    strongest = max(heatmaps, key=lambda heatmap: heatmap.finding.score, default=None)
+    pictured = _pictured(heatmaps)
     return Analysis(
         route=routed,
         algorithm=classifier.algorithm,
@@ -92,19 +94,24 @@ def analyse(request: AnalysisRequest, classifier: Classifier) -> Analysis | Decl
         findings=inference.findings,
         checks=radiograph.checks,
         header=_encoded(radiograph.header),
-        thumbnail=thumbnail(radiograph, strongest),
-        shown=strongest.finding.label if strongest else None,
+        thumbnail=thumbnail(radiograph, pictured),
+        shown=_name_of(pictured),
         objects=tuple(made.objects),
         omitted=tuple(made.omitted),
     )
 
 
-def _explanations(
-    classifier: Classifier, inference: Inference, geometry: ModelGeometry, routed: Route
-) -> tuple[Heatmap, ...]:
-    if "grad-cam" not in routed.explain:
-        return ()
-    return explain(classifier, inference, geometry, top_finding=routed.explain_top_finding)
+def _pictured(heatmaps: tuple[Heatmap, ...]) -> Heatmap | None:
+    """Choose the heatmap that is drawn in the thumbnail: of the strongest finding, else of all; no pixels."""
+    single = [heatmap for heatmap in heatmaps if heatmap.method == GRAD_CAM]
+    combined = [heatmap for heatmap in heatmaps if heatmap.method == COMBINED]
+    return max(single or combined, key=lambda heatmap: heatmap.finding.score, default=None)
+
+
+def _name_of(pictured: Heatmap | None) -> str | None:
+    if pictured is None:
+        return None
+    return COMBINED if pictured.combined else pictured.finding.label
 
 
 def _encoded(header: Dataset) -> bytes:
@@ -145,15 +152,19 @@ def _draw(
     made = _Made()
     if not heatmaps:
         return made
+    # areas are marked of single findings: a pixel-level map has none, and a combined one has no finding
+    areas = [heatmap for heatmap in heatmaps if heatmap.method == GRAD_CAM]
     for rendition in wanted(request.profiles, routed.send_to, OF_IMAGES):
         said = (algorithm, request.context, rendition)
         if rendition.kind is ObjectKind.HEATMAP:
             for heatmap in heatmaps:
                 made.add(rendition, partial(heatmap_capture, radiograph, heatmap, *said))
+        elif not areas:
+            made.omitted.append(f"{rendition.kind}: it marks areas of grad-cam, which the rule does not make")
         elif rendition.kind is ObjectKind.GSPS:
-            made.add(rendition, partial(presentation_state, radiograph, heatmaps, *said))
+            made.add(rendition, partial(presentation_state, radiograph, areas, *said))
         else:
-            made.add(rendition, partial(segmentation, radiograph, heatmaps, *said))
+            made.add(rendition, partial(segmentation, radiograph, areas, *said))
     return made
 
 

@@ -103,6 +103,21 @@ class Classifier:
         except RuntimeError as error:
             raise ModelUnusable(f"model {self.manifest.name}: {self.device} failed: {error}") from error
 
+    def logits(self, batch: Tensor) -> Tensor:
+        """Logits of a batch, with a graph back to it where it asks for one; the weights never have one.
+
+        Parameters
+        ----------
+        batch
+            float32, N × 1 × S × S, on `device`.
+
+        Returns
+        -------
+        torch.Tensor
+            float32, N × outputs.
+        """
+        return self.head(self._network.features(batch))
+
     def head(self, feature_map: Tensor) -> Tensor:
         """Logits of a feature map: global average pooling and the linear layer; differentiable.
 

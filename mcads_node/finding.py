@@ -4,11 +4,19 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import StrEnum
+from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
 
 from mcads_node.instance import InputCheck, ModelGeometry, Verdict
+
+#: methods of explanation: what a route's ``explain`` may name, and a `Heatmap` is made by
+GRAD_CAM: Final = "grad-cam"
+#: one map of all findings that are present: the sum of their Grad-CAM maps, weighted by their scores
+COMBINED: Final = "grad-cam-combined"
+#: pixel-level: guided backpropagation with SmoothGrad
+PLI: Final = "pli"
 
 
 class Presence(StrEnum):
@@ -62,16 +70,29 @@ def presence_of(score: float, threshold: float, checks: tuple[InputCheck, ...]) 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Heatmap:
-    """Where the model looked for one finding."""
+    """Where the model looked for one finding, or for all that are present."""
 
+    #: of a combined map, the finding with the highest score
     finding: Finding
-    #: ``grad-cam``
+    #: `GRAD_CAM`, `COMBINED` or `PLI`
     method: str
     #: float32, h × w, 0…1; spans exactly the model's input square, coarser or equal in resolution
     activation: NDArray[np.float32]
     geometry: ModelGeometry
     #: False where the finding is not present and its map was asked for all the same
     positive: bool = True
+    #: of a combined map, all findings whose maps it sums, from the highest score to the lowest
+    combined: tuple[Finding, ...] = ()
+
+    @property
+    def findings(self) -> tuple[Finding, ...]:
+        """Whatever it is of."""
+        return self.combined or (self.finding,)
+
+    @property
+    def has_areas(self) -> bool:
+        """Whether it is high in areas that can be outlined; a pixel-level map is high in single pixels."""
+        return self.method != PLI
 
 
 @dataclass(frozen=True, kw_only=True)

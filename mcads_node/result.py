@@ -103,7 +103,7 @@ class ImageReading:
     checks: tuple[InputCheck, ...]
     #: PNG, at most 512 pixels on its longer side, the strongest heatmap drawn in
     thumbnail: bytes
-    #: label of the finding whose heatmap is drawn in the thumbnail; None: none is
+    #: label of the finding whose heatmap is drawn in the thumbnail, or ``grad-cam-combined``; None: none is
     shown: str | None = None
     #: each heatmap object made of this image
     heatmaps: tuple[Referenced, ...] = ()

@@ -44,7 +44,7 @@ class Analysis:
     header: bytes
     #: PNG
     thumbnail: bytes
-    #: label of the finding whose heatmap is drawn in it
+    #: label of the finding whose heatmap is drawn in it, or ``grad-cam-combined``
     shown: str | None
     #: heatmaps and what else draws on this image, in every rendition that the route's destinations want
     objects: tuple[ResultObject, ...]
@@ -93,7 +93,7 @@ class ReadingRecord:
     header: bytes
     #: PNG
     thumbnail: bytes
-    #: label of the finding whose heatmap is drawn in it
+    #: label of the finding whose heatmap is drawn in it, or ``grad-cam-combined``
     shown: str | None
     heatmaps: tuple[HeatmapRecord, ...]
 

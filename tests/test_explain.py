@@ -22,6 +22,8 @@ from tests.model_samples import (
     small_inputs,
 )
 
+PICTURE = small_inputs(1)[0, 0]
+
 
 @pytest.fixture(scope="module")
 def classifier() -> Classifier:
@@ -113,7 +115,7 @@ def test_present_findings_are_explained(classifier: Classifier) -> None:
     picture = small_inputs(1)[0, 0]
     thresholds = dict.fromkeys(classifier.algorithm.labels, 1.0) | {"Mass": 0.0, "Edema": 0.0}
     inference = infer(classifier, picture, thresholds, ())
-    heatmaps = explain(classifier, inference, GEOMETRY, top_finding=True)
+    heatmaps = explain(classifier, inference, PICTURE, GEOMETRY, ["grad-cam"], top_finding=True)
     assert [(h.finding.label, h.positive) for h in heatmaps] == [("Edema", True), ("Mass", True)]
 
 
@@ -121,8 +123,8 @@ def test_top_finding_is_shown_only_on_request_and_says_so(classifier: Classifier
     picture = small_inputs(1)[0, 0]
     thresholds = dict.fromkeys(classifier.algorithm.labels, 1.0)
     inference = infer(classifier, picture, thresholds, ())
-    assert explain(classifier, inference, GEOMETRY) == ()
-    (heatmap,) = explain(classifier, inference, GEOMETRY, top_finding=True)
+    assert explain(classifier, inference, PICTURE, GEOMETRY, ["grad-cam"]) == ()
+    (heatmap,) = explain(classifier, inference, PICTURE, GEOMETRY, ["grad-cam"], top_finding=True)
     assert heatmap.finding.score == max(f.score for f in inference.findings)
     assert not heatmap.positive
 
@@ -133,7 +135,7 @@ def test_the_top_finding_is_the_one_nearest_to_its_threshold(classifier: Classif
     lowest = min(scores, key=lambda label: scores[label])
     thresholds = dict.fromkeys(scores, 1.0) | {lowest: min(1.0, scores[lowest] + 0.001)}
     inference = infer(classifier, picture, thresholds, ())
-    (heatmap,) = explain(classifier, inference, GEOMETRY, top_finding=True)
+    (heatmap,) = explain(classifier, inference, PICTURE, GEOMETRY, ["grad-cam"], top_finding=True)
     assert heatmap.finding.label == lowest
 
 
@@ -141,8 +143,8 @@ def test_undetermined_findings_are_not_shown_as_positive(classifier: Classifier)
     check = InputCheck(name="view", verdict=Verdict.UNDETERMINED, reason="a lateral view")
     everything = dict.fromkeys(classifier.algorithm.labels, 0.0)
     inference = infer(classifier, small_inputs(1)[0, 0], everything, (check,))
-    assert explain(classifier, inference, GEOMETRY) == ()
-    (heatmap,) = explain(classifier, inference, GEOMETRY, top_finding=True)
+    assert explain(classifier, inference, PICTURE, GEOMETRY, ["grad-cam"]) == ()
+    (heatmap,) = explain(classifier, inference, PICTURE, GEOMETRY, ["grad-cam"], top_finding=True)
     assert not heatmap.positive
 
 

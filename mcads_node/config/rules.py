@@ -20,7 +20,7 @@ WHEN_SCHEMA = {"title": "When"}
 class AnalyseSection(Section):
     """How the images of a route are analysed."""
 
-    explain: tuple[Literal["grad-cam"], ...] = ("grad-cam",)
+    explain: tuple[Literal["grad-cam", "grad-cam-combined", "pli"], ...] = ("grad-cam",)
     explain_top_finding: bool = False
     thresholds: dict[str, Fraction] = Field(default_factory=dict)
     #: what a check that fails leads to; others lead to what `CHECKS` says
@@ -32,6 +32,13 @@ class AnalyseSection(Section):
         known: Iterable[str] | None = (info.context or {}).get("labels")
         if known is not None:
             all_known(value, known, "a finding of the model")
+        return value
+
+    @field_validator("explain")
+    @classmethod
+    def _each_once(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        if len(set(value)) < len(value):
+            raise ValueError(f"expected each method once at most; found {', '.join(value)}")
         return value
 
     @field_validator("checks")

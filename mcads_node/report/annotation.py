@@ -99,12 +99,12 @@ def instance_number(header: Dataset) -> int:
 
 def meaning(heatmap: Heatmap, making: Making) -> str:
     """Say what the region of a heatmap is, and what it is not."""
-    return making.tr(MEANING, method=wording.method_name(heatmap.method))
+    return making.tr(MEANING, method=wording.method_name(heatmap.method, making.tr))
 
 
 def content_description(heatmap: Heatmap, making: Making) -> str:
     """Say the same in one line, after the model's caution."""
-    said = making.tr(_MEANING_SHORT, method=wording.method_name(heatmap.method))
+    said = making.tr(_MEANING_SHORT, method=wording.method_name(heatmap.method, making.tr))
     return line(wording.short_caution(making.algorithm, making.tr), said)
 
 

@@ -20,6 +20,7 @@ NARROWEST: Final = 480
 #: smallest size of letters in pixels
 SMALLEST: Final = 14
 _ACTIVATION: Final = N_("Relative activation")
+_INFLUENCE: Final = N_("Relative influence of a pixel")
 _LOWER: Final = N_("lower: not drawn")
 _OUTLINE: Final = N_("Outline: half of the highest activation, or more, lies within")
 
@@ -64,12 +65,16 @@ def caption(
     top = _caution(strip, tr(algorithm.caution), sizes.caution, pad) if algorithm.caution else 0
     legend_width = round(width * 0.24)
     room = width - legend_width - 3 * pad
-    draw = _outline_legend if rendition.style == "contour" else _legend
-    below_legend = draw(strip, (width - pad - legend_width, top + pad), legend_width, sizes.small, tr)
+    at = (width - pad - legend_width, top + pad)
+    if rendition.style == "contour":
+        below_legend = _outline_legend(strip, at, legend_width, sizes.small, tr)
+    else:
+        scale = tr(_ACTIVATION if heatmap.has_areas else _INFLUENCE)
+        below_legend = _legend(strip, at, (legend_width, sizes.small), scale, tr)
 
     y = top + pad // 2
     y = strip.text((pad, y), wording.heatmap_title(heatmap, tr), sizes.title, room, bold=True)
-    y = strip.text((pad, y), wording.score_text(heatmap.finding, algorithm, tr), sizes.text, room)
+    y = strip.text((pad, y), wording.scores_text(heatmap, algorithm, tr), sizes.text, room)
     y = strip.text((pad, y), tr(wording.UNVERIFIED), sizes.text, room, bold=True, fill=AMBER)
     for text in _warnings(radiograph, heatmap, tr):
         y = strip.text((pad, y), text, sizes.small, room, fill=AMBER)
@@ -81,13 +86,13 @@ def caption(
 
 def _warnings(radiograph: Radiograph, heatmap: Heatmap, tr: Translator) -> list[str]:
     warned = [tr("Input: {reason}", reason=sentence(check.reason, tr)) for check in radiograph.checks]
-    return warned if heatmap.activation.any() else [*warned, tr(wording.EMPTY_MAP)]
+    return warned if heatmap.activation.any() else [*warned, wording.empty_text(heatmap, tr)]
 
 
 def _origin(
     radiograph: Radiograph, heatmap: Heatmap, algorithm: Algorithm, tr: Translator
 ) -> tuple[str, str]:
-    made = f"{wording.method_name(heatmap.method)} · {wording.model_text(algorithm)}"
+    made = f"{wording.method_name(heatmap.method, tr)} · {wording.model_text(algorithm)}"
     image = tr("Source: {image}", image=wording.source_text(radiograph.header, tr))
     return made, " · ".join(filter(None, (image, wording.field_text(heatmap.geometry, tr))))
 
@@ -101,9 +106,10 @@ def _caution(strip: Page, text: str, size: int, pad: int) -> int:
     return bottom
 
 
-def _legend(strip: Page, at: tuple[int, int], width: int, size: int, tr: Translator) -> int:
-    x, y = at
-    y = strip.text((x, y), tr(_ACTIVATION), size, width, fill=INK)
+def _legend(strip: Page, at: tuple[int, int], sizes: tuple[int, int], scale: str, tr: Translator) -> int:
+    """Draw the colours in a width, with letters of a size, under what they are the scale of."""
+    (x, y), (width, size) = at, sizes
+    y = strip.text((x, y), scale, size, width, fill=INK)
     bar = (x, y + size // 4, x + width, y + size // 4 + round(size * 1.2))
     strip.box((bar[0] - 1, bar[1] - 1, bar[2] + 1, bar[3] + 1), None, PANEL)
     strip.legend(bar)

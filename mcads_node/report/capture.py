@@ -15,7 +15,7 @@ from pydicom.dataset import Dataset
 from pydicom.sr.coding import Code
 from pydicom.valuerep import DSfloat
 
-from mcads_node.finding import Algorithm, Heatmap
+from mcads_node.finding import COMBINED, GRAD_CAM, PLI, Algorithm, Heatmap
 from mcads_node.instance import Radiograph
 from mcads_node.report import identity, source, wording
 from mcads_node.report.content_items import code_sequence
@@ -30,7 +30,12 @@ from mcads_node.result import ImageReading, ObjectKind, Rendition, ReportContext
 __all__ = ["heatmap_capture", "summary_capture", "thumbnail"]
 
 #: Derivation Code (0008,9215) by explanation method, with the meaning that PS3.16 gives it
-_DERIVATION: Final = {"grad-cam": Code("130403", "DCM", "Gradient-weighted class activation")}
+_GRADIENT_WEIGHTED: Final = Code("130403", "DCM", "Gradient-weighted class activation")
+_DERIVATION: Final = {
+    GRAD_CAM: _GRADIENT_WEIGHTED,
+    COMBINED: _GRADIENT_WEIGHTED,
+    PLI: Code("130404", "DCM", "Saliency"),
+}
 #: what a destination gets that asks for nothing else
 HEATMAP: Final = Rendition(kind=ObjectKind.HEATMAP)
 SUMMARY: Final = Rendition(kind=ObjectKind.SUMMARY)
@@ -73,20 +78,26 @@ def heatmap_capture(
         there is no such language, style or transfer syntax.
     """
     header = referable_header(radiograph.header)
-    finding = heatmap.finding
+    labels = ",".join(finding.label for finding in heatmap.findings)
     drawn = captioned_heatmap(radiograph, heatmap, algorithm, rendition)
     full_size = drawn.shape == radiograph.pixels.shape
-    claim = (finding.label, heatmap.method, str(heatmap.positive), finding.presence, str(drawn.shape))
+    claim = (labels, heatmap.method, str(heatmap.positive), heatmap.finding.presence, str(drawn.shape))
     uid = identity.object_uid(
         ObjectKind.HEATMAP,
         [header.SOPInstanceUID],
         algorithm,
-        {finding.label: finding.threshold},
+        {finding.label: finding.threshold for finding in heatmap.findings},
         detail=identity.told_apart(rendition, context, *claim),
     )
-    making = Making(rendition=rendition, sop_instance_uid=uid, algorithm=algorithm, context=context)
+    making = Making(
+        rendition=rendition,
+        sop_instance_uid=uid,
+        algorithm=algorithm,
+        context=context,
+        method=heatmap.method,
+    )
     capture = secondary_capture([header], drawn.pixels, making, preserved="YES" if full_size else "NO")
-    capture.InstanceNumber = _heatmap_number(header, finding.label, algorithm)
+    capture.InstanceNumber = _heatmap_number(header, heatmap, algorithm)
     capture.DerivationDescription = wording.derivation_text(heatmap, algorithm, making.tr)
     if heatmap.method in _DERIVATION:
         capture.DerivationCodeSequence = code_sequence(_DERIVATION[heatmap.method])
@@ -155,9 +166,15 @@ def _number(header: Dataset, keyword: str) -> int:
     return int(value) if isinstance(value, int) else 0
 
 
-def _heatmap_number(header: Dataset, label: str, algorithm: Algorithm) -> int:
-    """Give Instance Number: the source's × 100 + the label's place, so that an image's maps stay together."""
+def _heatmap_number(header: Dataset, heatmap: Heatmap, algorithm: Algorithm) -> int:
+    """Give Instance Number: the source's × 100 + the label's place, so that an image's maps stay together.
+
+    Of a combined map, of which an image has one, the first place.
+    """
+    label = heatmap.finding.label
     place = algorithm.labels.index(label) if label in algorithm.labels else len(algorithm.labels)
+    if heatmap.combined:
+        place = 0
     return abs(_number(header, "InstanceNumber")) % _LARGEST_NUMBER * 100 + place + 1
 
 

@@ -13,7 +13,7 @@ from typing import Final
 
 from pydicom.dataset import Dataset
 
-from mcads_node.finding import Algorithm
+from mcads_node.finding import COMBINED, PLI, Algorithm
 from mcads_node.result import ObjectKind, Rendition, ReportContext
 
 __all__ = [
@@ -43,6 +43,12 @@ SERIES_NUMBER: Final[Mapping[ObjectKind, int]] = MappingProxyType(
         ObjectKind.PDF: 9907,
         ObjectKind.SEG: 9908,
     }
+)
+
+#: Series Number and what follows the description, by the method of heatmaps that have a series of their own;
+#: 9909 is that of rejection notes
+_OF_METHOD: Final[Mapping[str, tuple[int, str]]] = MappingProxyType(
+    {COMBINED: (9910, "all findings"), PLI: (9911, "pixel-level")}
 )
 
 #: bytes of LO: it has 64 characters, and some readers count bytes
@@ -132,7 +138,7 @@ def tracking_uid(source_uid: str, label: str, algorithm: Algorithm) -> str:
     return derive_uid("tracking", source_uid, label, *_version_parts(algorithm))
 
 
-def series_description(kind: ObjectKind, algorithm: Algorithm, own: str = "") -> str:
+def series_description(kind: ObjectKind, algorithm: Algorithm, own: str = "", method: str = "") -> str:
     """Return the Series Description (0008,103E), with the model's caution where it cannot be cut off.
 
     Parameters
@@ -143,10 +149,13 @@ def series_description(kind: ObjectKind, algorithm: Algorithm, own: str = "") ->
         Its caution and its name are told.
     own: str
         What a site calls the series; empty: the node's own words.
+    method: str
+        Of explanation; one whose heatmaps have a series of their own is told.
     """
+    _, told = _OF_METHOD.get(method, (0, ""))
     if own:
-        return _cut(" ".join(filter(None, (algorithm.caution, own))))
-    word, caution = _SERIES_WORD[kind], algorithm.caution
+        return _cut(" ".join(filter(None, (algorithm.caution, own, told))))
+    word, caution = " ".join(filter(None, (_SERIES_WORD[kind], told))), algorithm.caution
     # the caution is never cut: for a long one the name goes, then the brand, and at last it stands first
     orders = (
         ("MCADS AI", word, caution, f"({algorithm.name})"),
@@ -167,7 +176,9 @@ def revision_number(context: ReportContext) -> int:
     return min(context.revision, 2**31 - 1)
 
 
-def stamp_series(made: Dataset, rendition: Rendition, algorithm: Algorithm, context: ReportContext) -> None:
+def stamp_series(
+    made: Dataset, rendition: Rendition, algorithm: Algorithm, context: ReportContext, method: str = ""
+) -> None:
     """Write UID, number and description of the series that an object of a rendition belongs to.
 
     Parameters
@@ -181,13 +192,17 @@ def stamp_series(made: Dataset, rendition: Rendition, algorithm: Algorithm, cont
         In exactly this version.
     context: ReportContext
         Which installation of the node makes it; another one has other times.
+    method: str
+        Of explanation: maps of another kind than Grad-CAM of one finding have a series for each method.
     """
     kind, number = rendition.kind, rendition.series_number
+    own_number, _ = _OF_METHOD.get(method, (SERIES_NUMBER[kind], ""))
+    apart = method if method in _OF_METHOD else ""
     zone = str(made.get("TimezoneOffsetFromUTC") or "")
-    told = "/".join(filter(None, (rendition.variant, zone, context.installation)))
+    told = "/".join(filter(None, (rendition.variant, zone, context.installation, apart)))
     made.SeriesInstanceUID = series_uid(str(made.StudyInstanceUID), kind, algorithm, told)
-    made.SeriesNumber = SERIES_NUMBER[kind] if number is None else number
-    made.SeriesDescription = series_description(kind, algorithm, rendition.series_description)
+    made.SeriesNumber = own_number if number is None else number
+    made.SeriesDescription = series_description(kind, algorithm, rendition.series_description, method)
 
 
 def _version_parts(algorithm: Algorithm) -> tuple[str, ...]:

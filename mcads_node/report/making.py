@@ -24,6 +24,8 @@ class Making:
     sop_instance_uid: str
     algorithm: Algorithm
     context: ReportContext
+    #: of explanation, of a heatmap
+    method: str = ""
 
     @property
     def tr(self) -> Translator:
@@ -52,7 +54,7 @@ def begin_object(header: Dataset, making: Making, sop_class_uid: str, modality: 
     made.SOPClassUID = sop_class_uid
     made.SOPInstanceUID = making.sop_instance_uid
     made.Modality = modality
-    identity.stamp_series(made, making.rendition, making.algorithm, making.context)
+    identity.stamp_series(made, making.rendition, making.algorithm, making.context, making.method)
     return made
 
 

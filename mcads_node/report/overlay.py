@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from types import MappingProxyType
 from typing import Final
 
@@ -57,7 +57,7 @@ def captioned_heatmap(
     algorithm
         Its name, version and caution are in the caption.
     rendition
-        Style, language, and the longest side of the image part.
+        Style, language, and the longest side of the image part. A pixel-level map is always drawn filled.
 
     Raises
     ------
@@ -69,6 +69,9 @@ def captioned_heatmap(
     shape = _shape(radiograph)
     if rendition.max_side is not None:
         shape = shrunk_shape(shape, rendition.max_side)
+    if not heatmap.has_areas:
+        # outlines of single pixels are noise
+        rendition = replace(rendition, style="filled")
     picture = _DRAW[rendition.style](radiograph, heatmap, shape)
     strip = caption(radiograph, heatmap, algorithm, rendition, shape)
     pixels = np.zeros((shape[0] + strip.height, strip.width, 3), dtype=np.uint8)

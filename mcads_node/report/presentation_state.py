@@ -162,7 +162,7 @@ def _annotation(name: str, header: Dataset, heatmap: Heatmap, at: tuple[int, int
     said = [
         wording.heatmap_title(heatmap, tr),
         wording.score_text(heatmap.finding, making.algorithm, tr),
-        "" if polygons else tr(wording.EMPTY_MAP),
+        "" if polygons else wording.empty_text(heatmap, tr),
     ]
     if brief:
         said = [": ".join(filter(None, said))]

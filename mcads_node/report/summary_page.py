@@ -193,7 +193,7 @@ def _images(page: Page, y: int, content: Content, strip: Strip) -> int:
     if more:
         said = content.tr.plural("and {count} more image", "and {count} more images", more)
         y = page.text((strip.left, y), said, 20, strip.width, bold=True, fill=AMBER) + 8
-    if any(wording.shown_finding(reading) for reading in content.readings):
+    if any(wording.shows_heatmap(reading) for reading in content.readings):
         y = _legend(page, y, content.tr, strip)
     return y + 10
 

@@ -9,7 +9,7 @@ from typing import Final
 
 from pydicom.dataset import Dataset
 
-from mcads_node.finding import Algorithm, Finding, Heatmap, Presence
+from mcads_node.finding import COMBINED, GRAD_CAM, PLI, Algorithm, Finding, Heatmap, Presence
 from mcads_node.instance import ModelGeometry, Verdict, View
 from mcads_node.report.sentences import sentence
 from mcads_node.report.translation import ENGLISH, N_, Translator, languages, translator
@@ -25,11 +25,17 @@ NOTHING_CLAIMED: Final = N_("The input is not fit for the model: no presence is 
 ON_REQUEST: Final = N_("not positive: shown on request")
 ON_REQUEST_UNDETERMINED: Final = N_("undetermined: shown on request")
 EMPTY_MAP: Final = N_("The map is empty: nothing in the image speaks for this finding.")
+_EMPTY_COMBINED: Final = N_("The map is empty: nothing in the image speaks for these findings.")
+_ALL_FINDINGS: Final = N_("All findings above threshold")
 
 #: what the manifests of the shipped models say; of any other model, its caution is shown as it was written
 CAUTIONS: Final = (N_("DEMONSTRATION MODEL — NOT FOR CLINICAL USE"),)
 #: how a method is called by those who know it
-_METHODS: Final = {"grad-cam": "Grad-CAM"}
+_METHODS: Final = {
+    GRAD_CAM: "Grad-CAM",
+    COMBINED: N_("Grad-CAM, summed by score"),
+    PLI: N_("PLI (guided backpropagation, SmoothGrad)"),
+}
 _VIEWS: Final = {
     View.LATERAL: N_("LATERAL"),
     View.OTHER: N_("OTHER"),
@@ -54,9 +60,9 @@ def human_label(label: str, tr: Translator = ENGLISH) -> str:
     return tr(text[:1].upper() + text[1:])
 
 
-def method_name(method: str) -> str:
+def method_name(method: str, tr: Translator = ENGLISH) -> str:
     """Name of an explanation method."""
-    return _METHODS.get(method, method)
+    return tr(_METHODS.get(method, method))
 
 
 def presence_text(presence: Presence, tr: Translator = ENGLISH, *, short: bool = False) -> str:
@@ -118,6 +124,14 @@ def score_text(finding: Finding, algorithm: Algorithm, tr: Translator = ENGLISH)
     return tr("probability {score} (threshold {threshold}), calibrated at {site}", site=site, **said)
 
 
+def scores_text(heatmap: Heatmap, algorithm: Algorithm, tr: Translator = ENGLISH) -> str:
+    """Score and threshold of what a map is of; of a combined one, of each finding by its name."""
+    if not heatmap.combined:
+        return score_text(heatmap.finding, algorithm, tr)
+    each = (f"{human_label(of.label, tr)}: {score_text(of, algorithm, tr)}" for of in heatmap.combined)
+    return "; ".join(each)
+
+
 def site_of(algorithm: Algorithm) -> str:
     """Who calibrated the algorithm; empty: nobody did."""
     return algorithm.calibration.site if algorithm.calibration else ""
@@ -160,11 +174,18 @@ def field_text(geometry: ModelGeometry, tr: Translator = ENGLISH) -> str:
 
 def heatmap_title(heatmap: Heatmap, tr: Translator = ENGLISH) -> str:
     """Name what the map is of, and what is claimed about it."""
+    if heatmap.combined:
+        return tr(_ALL_FINDINGS)
     title = human_label(heatmap.finding.label, tr)
     if not heatmap.positive:
         return f"{title} — {request_text(heatmap.finding, tr)}"
     undetermined = heatmap.finding.presence is Presence.UNDETERMINED
     return f"{title} — {presence_text(Presence.UNDETERMINED, tr)}" if undetermined else title
+
+
+def empty_text(heatmap: Heatmap, tr: Translator = ENGLISH) -> str:
+    """Say why there is nothing to be seen in a map."""
+    return tr(_EMPTY_COMBINED if heatmap.combined else EMPTY_MAP)
 
 
 def request_text(finding: Finding, tr: Translator = ENGLISH) -> str:
@@ -174,10 +195,12 @@ def request_text(finding: Finding, tr: Translator = ENGLISH) -> str:
 
 def derivation_text(heatmap: Heatmap, algorithm: Algorithm, tr: Translator = ENGLISH) -> str:
     """Say how a heatmap came to be, for those who read attributes: at most 1024 characters."""
+    # names alone: with their scores, all findings of a model would not leave room for the rest
+    names = ", ".join(human_label(finding.label, tr) for finding in heatmap.combined)
     parts = (
         tr(algorithm.caution),
-        f"{method_name(heatmap.method)}: {heatmap_title(heatmap, tr)}",
-        score_text(heatmap.finding, algorithm, tr),
+        f"{method_name(heatmap.method, tr)}: {heatmap_title(heatmap, tr)}",
+        names or score_text(heatmap.finding, algorithm, tr),
         field_text(heatmap.geometry, tr),
         model_text(algorithm),
         tr(UNVERIFIED),
@@ -227,20 +250,27 @@ def image_names(readings: Sequence[ImageReading], tr: Translator = ENGLISH) -> l
 
 
 def shown_finding(reading: ImageReading) -> Finding | None:
-    """Which finding the heatmap in the thumbnail is of; None where there is no heatmap in it."""
+    """Which finding the heatmap in the thumbnail is of; None where it is of none, or of all."""
     return next((finding for finding in reading.findings if finding.label == reading.shown), None)
 
 
 def shown_text(reading: ImageReading, tr: Translator = ENGLISH) -> str:
     """Say which image a thumbnail is of, and which heatmap is drawn in it."""
     finding = shown_finding(reading)
-    if finding is None:
+    if reading.shown == COMBINED:
+        shown = tr("heatmap: {finding}", finding=tr(_ALL_FINDINGS))
+    elif finding is None:
         shown = tr("no heatmap")
     else:
         shown = tr("heatmap: {finding}", finding=human_label(finding.label, tr))
         if finding.presence is not Presence.PRESENT:
             shown += f" ({request_text(finding, tr)})"
     return f"{source_text(reading.header, tr)} · {shown}"
+
+
+def shows_heatmap(reading: ImageReading) -> bool:
+    """Whether a heatmap is drawn in the thumbnail."""
+    return reading.shown == COMBINED or shown_finding(reading) is not None
 
 
 def revision_text(context: ReportContext, tr: Translator = ENGLISH) -> str:

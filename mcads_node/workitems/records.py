@@ -207,7 +207,7 @@ class InstanceAnalysed:
     header: bytes = field(repr=False)
     #: path of the PNG among the results; None where there is none
     thumbnail: str | None
-    #: label of the finding whose heatmap is drawn in it; None: none is
+    #: label of the finding whose heatmap is drawn in it, or ``grad-cam-combined``; None: none is
     shown: str | None = None
     #: made of this image alone: heatmaps and what else draws on it
     objects: tuple[StoredResult, ...] = ()

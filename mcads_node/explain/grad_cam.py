@@ -1,4 +1,4 @@
-"""Explain: findings become heatmaps (the step between infer and report).
+"""Grad-CAM: which cells of the feature map speak for a finding.
 
 Grad-CAM (Selvaraju et al., ICCV 2017, equations 1 and 2) weighs each channel of a feature map by the mean
 gradient of a finding's logit, sums the channels and keeps what speaks for the finding. The feature map here
@@ -19,44 +19,8 @@ from torch import Tensor
 
 from mcads_node.classifier import Classifier, Inference
 from mcads_node.errors import ModelUnusable
-from mcads_node.finding import Finding, Heatmap, Presence
+from mcads_node.finding import GRAD_CAM, Finding, Heatmap, Presence
 from mcads_node.instance import ModelGeometry
-
-#: name of the method in a `Heatmap`
-METHOD = "grad-cam"
-
-
-def explain(
-    classifier: Classifier, inference: Inference, geometry: ModelGeometry, *, top_finding: bool = False
-) -> tuple[Heatmap, ...]:
-    """Make the heatmap of every finding that is present.
-
-    Parameters
-    ----------
-    classifier
-        The one that made `inference`.
-    inference
-        Of the radiograph.
-    geometry
-        Where the model's input lies in the source.
-    top_finding
-        Where nothing is present, explain the finding that comes nearest to its threshold; its `Heatmap` says
-        that it is not positive.
-
-    Returns
-    -------
-    tuple of Heatmap
-        In the order of the findings.
-
-    Raises
-    ------
-    ModelUnusable
-        The model's device failed, or its feature map holds values that are not finite.
-    """
-    shown = [finding for finding in inference.findings if finding.presence is Presence.PRESENT]
-    if not shown and top_finding:
-        shown = [max(inference.findings, key=lambda finding: finding.score - finding.threshold)]
-    return grad_cam(classifier, inference, shown, geometry)
 
 
 def grad_cam(
@@ -99,7 +63,7 @@ def grad_cam(
     return tuple(
         Heatmap(
             finding=finding,
-            method=METHOD,
+            method=GRAD_CAM,
             activation=activation,
             geometry=geometry,
             positive=finding.presence is Presence.PRESENT,
