@@ -33,7 +33,7 @@ from mcads_node.report.segmentation import segmentation
 from mcads_node.report.sr import measurement_report
 from mcads_node.resample import geometry_for, model_input
 from mcads_node.result import ImageReading, ObjectKind, Referenced, Rendition, ReportContext, ResultObject
-from mcads_node.route import Route, route
+from mcads_node.route import Route, route, route_by
 from mcads_node.task import Analysis, AnalysisRequest, Composed, HeatmapRecord, ReadingRecord, ReportRequest
 
 #: kinds without which there is no report: where one cannot be made, the reason is the study's
@@ -56,8 +56,17 @@ _OF_THE_STUDY: Final[
 }
 
 
-def analyse(request: AnalysisRequest, classifier: Classifier) -> Analysis | Declined:
+def analyse(
+    request: AnalysisRequest, classifier_of: Callable[[str | None], Classifier]
+) -> Analysis | Declined:
     """Lead one radiograph along its way: admit, route, read, infer, explain, draw.
+
+    Parameters
+    ----------
+    request
+        The image, and what is to be done with it.
+    classifier_of
+        Gives the classifier of a model's name, and the node's own of None.
 
     Raises
     ------
@@ -70,16 +79,19 @@ def analyse(request: AnalysisRequest, classifier: Classifier) -> Analysis | Decl
     declined = admit(header)
     if declined is not None:
         return declined
-    routed = route(header, request.requestor, request.rules)
+    routed = _routed(header, request)
     if isinstance(routed, Declined):
         return routed
+    classifier = classifier_of(request.model or routed.model)
+    threshold_set, thresholds = _thresholds(routed, request, classifier)
     radiograph = read_radiograph(read_dataset(request.data))
-    findings, heatmaps = _look(radiograph, routed, classifier)
+    findings, heatmaps = _look(radiograph, routed, classifier, thresholds)
     made = _draw(radiograph, heatmaps, classifier.algorithm, request, routed)
     strongest = max(heatmaps, key=lambda heatmap: heatmap.finding.score, default=None)
     return Analysis(
         route=routed,
         algorithm=classifier.algorithm,
+        threshold_set=threshold_set,
         view=radiograph.view,
         findings=findings,
         checks=radiograph.checks,
@@ -91,14 +103,41 @@ def analyse(request: AnalysisRequest, classifier: Classifier) -> Analysis | Decl
     )
 
 
+def _routed(header: Dataset, request: AnalysisRequest) -> Route | Declined:
+    if request.rule is None:
+        routed = route(header, request.requestor, request.rules)
+    else:
+        named = next((each for each in request.rules if each.name == request.rule), None)
+        if named is None:
+            return Declined(reason=f"the shadow rule {request.rule!r} is not there any more")
+        routed = route_by(named, header, request.requestor)
+    if isinstance(routed, Route) and request.shadow:
+        return replace(routed, explain=(), send_to=())
+    return routed
+
+
+def _thresholds(
+    routed: Route, request: AnalysisRequest, classifier: Classifier
+) -> tuple[str | None, Mapping[str, float]]:
+    """Choose the threshold set of the route, and give its name and all thresholds that are not the model's.
+
+    They are of the route's model: another one that reads instead of it keeps to its own.
+    """
+    manifest = classifier.manifest
+    if request.model is not None and request.model != (routed.model or request.default_model):
+        return None, {}
+    for each in routed.threshold_sets:
+        if each.version in (None, manifest.version):
+            return each.name, {**each.thresholds, **routed.thresholds}
+    return None, routed.thresholds
+
+
 def _look(
-    radiograph: Radiograph, routed: Route, classifier: Classifier
+    radiograph: Radiograph, routed: Route, classifier: Classifier, thresholds: Mapping[str, float]
 ) -> tuple[tuple[Finding, ...], tuple[Heatmap, ...]]:
     rows, columns = radiograph.pixels.shape
     geometry = geometry_for(rows, columns, classifier.input_size)
-    inference = infer(
-        classifier, model_input(radiograph.pixels, geometry), routed.thresholds, radiograph.checks
-    )
+    inference = infer(classifier, model_input(radiograph.pixels, geometry), thresholds, radiograph.checks)
     if "grad-cam" not in routed.explain:
         return inference.findings, ()
     return inference.findings, explain(
@@ -113,9 +152,10 @@ def _encoded(header: Dataset) -> bytes:
 
 
 class _Made:
-    """Objects as they are made, and why one could not be."""
+    """Objects as they are made for a model, and why one could not be."""
 
-    def __init__(self) -> None:
+    def __init__(self, algorithm: Algorithm) -> None:
+        self._device_uid = algorithm.device_uid
         self.objects: list[ResultObject] = []
         self.omitted: list[str] = []
 
@@ -130,7 +170,7 @@ class _Made:
             return
         # None: there is nothing to say, such as a key object selection without a positive image
         if made is not None:
-            self.objects.append(made)
+            self.objects.append(replace(made, device_uid=self._device_uid))
 
 
 def _draw(
@@ -141,10 +181,11 @@ def _draw(
     routed: Route,
 ) -> _Made:
     """Make all objects of this image that the route's destinations want; without a heatmap there is none."""
-    made = _Made()
+    made = _Made(algorithm)
     if not heatmaps:
         return made
-    for rendition in wanted(request.profiles, routed.send_to, OF_IMAGES):
+    kinds = OF_IMAGES if routed.objects is None else OF_IMAGES & set(routed.objects)
+    for rendition in wanted(request.profiles, routed.send_to, kinds):
         said = (algorithm, request.context, rendition)
         if rendition.kind is ObjectKind.HEATMAP:
             for heatmap in heatmaps:
@@ -166,7 +207,7 @@ def compose(request: ReportRequest) -> Composed:
     """
     readings = tuple(_reading(record, record.heatmaps) for record in request.readings)
     referring = tuple(_reading(record, _referable(request, record)) for record in request.readings)
-    made = _Made()
+    made = _Made(request.algorithm)
     for rendition in request.renditions:
         if rendition.kind in _OF_THE_STUDY:
             build = _OF_THE_STUDY[rendition.kind]

@@ -85,7 +85,7 @@ def test_work_is_done_and_comes_back_whole(compute: Compute) -> None:
         renditions=DEFAULT.renditions,
         context=ReportContext(series_started=NOW, created=NOW),
     )
-    assert [result.kind for result in compute.compose(report).result(TIMEOUT).objects] == ["sr", "summary"]
+    assert [result.kind for result in compute.compose((report,)).result(TIMEOUT).objects] == ["sr", "summary"]
 
 
 def test_what_the_work_raises_comes_back_as_itself(compute: Compute) -> None:

@@ -141,9 +141,12 @@ def analysis() -> Analysis:
     return Analysis(
         route=Route(
             rule="all",
+            model=None,
             explain=(),
             explain_top_finding=False,
             thresholds={},
+            threshold_sets=(),
+            objects=None,
             send_to=("pacs",),
             quiet_seconds=3600,
         ),

@@ -24,10 +24,12 @@ from hypothesis.stateful import (
 )
 
 from mcads_node.backoff import RetryPolicy
+from mcads_node.priority import Priority
 from mcads_node.result import ObjectKind
 from mcads_node.workitems import (
     Deferred,
     DeliveryState,
+    Handling,
     InstanceDeclined,
     InstanceState,
     Kind,
@@ -77,7 +79,7 @@ class Node(RuleBasedStateMachine):
     @rule(study=st.sampled_from(STUDIES), priority=st.integers(0, 2))
     def receive(self, study: str, priority: int) -> None:
         instance = received(str(next(self.images)), study=study, at=self.clock.now)
-        assert self.store.record_received(instance, priority) is Receipt.RECORDED
+        assert self.store.record_received(instance, Handling(priority=Priority(priority))) is Receipt.RECORDED
         self.accepted.add(instance.sop_instance_uid)
 
     @rule(study=st.sampled_from(STUDIES), same=st.booleans())

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from pydantic import model_validator
+from pydicom.datadict import tag_for_keyword
 
 from mcads_node.config.vocabulary import Section
 
@@ -52,3 +53,11 @@ def _number(written: Any) -> float:
     if isinstance(written, bool) or not isinstance(written, int | float):
         raise ValueError(f"min and max take a number; found {written!r}")
     return float(written)
+
+
+def known_keywords(when: dict[str, Condition]) -> dict[str, Condition]:
+    """Give it back; raise `ValueError` where it asks for what no image and no association has."""
+    for keyword in when:
+        if keyword not in FACTS_OF_THE_ASSOCIATION and tag_for_keyword(keyword) is None:
+            raise ValueError(f"{keyword!r} is neither a DICOM keyword nor one of {FACTS_OF_THE_ASSOCIATION}")
+    return when

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from mcads_node.config.crossing import Known, cautions, faults
 from mcads_node.config.node import NodeConfig
 from mcads_node.config.rules import RoutesConfig, Rule
 from mcads_node.config.tls import validation_context
@@ -19,6 +21,17 @@ class Configuration(Section):
 
     node: NodeConfig
     rules: tuple[Rule, ...]
+    #: of the rules: what may be meant, and probably is not; a line each
+    cautions: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, kw_only=True)
+class LoadedRules:
+    """The rules of a ``routes.yaml``, checked."""
+
+    rules: tuple[Rule, ...]
+    #: what may be meant, and probably is not
+    cautions: tuple[Problem, ...] = ()
 
 
 def load_configuration(path: Path, labels_of: Mapping[str, Iterable[str]]) -> Configuration:
@@ -48,36 +61,48 @@ def load_configuration(path: Path, labels_of: Mapping[str, Iterable[str]]) -> Co
         message = f"{node.analysis.model!r} is not a model here; there are: {', '.join(sorted(labels_of))}"
         line = document.lines.get(("analysis", "model"))
         problems.append(Problem(file=str(path), line=line, key="analysis.model", message=message))
-    rules: tuple[Rule, ...] = ()
+    loaded = LoadedRules(rules=())
     try:
-        destinations = _keys(document.plain, "destinations")
-        rules = load_rules(path.parent / node.routes, destinations, labels_of.get(node.analysis.model))
+        known = replace(known_to(node, labels_of), destinations=_keys(document.plain, "destinations"))
+        loaded = load_rules(path.parent / node.routes, known)
     except ConfigError as error:
         problems += error.problems
     if problems:
         raise ConfigError(problems)
-    return Configuration(node=node, rules=rules)
+    return Configuration(node=node, rules=loaded.rules, cautions=tuple(map(str, loaded.cautions)))
 
 
-def load_rules(
-    path: Path, destinations: Iterable[str] | None, labels: Iterable[str] | None
-) -> tuple[Rule, ...]:
+def known_to(node: NodeConfig, labels_of: Mapping[str, Iterable[str]] | None) -> Known:
+    """Say what the rules of a node may name."""
+    return Known(
+        destinations=tuple(node.destinations),
+        objects={name: each.objects for name, each in node.destinations.items()},
+        labels_of=labels_of,
+        model=node.analysis.model,
+    )
+
+
+def load_rules(path: Path, known: Known) -> LoadedRules:
     """Read ``routes.yaml`` at `path`.
 
     Parameters
     ----------
     path
         The file.
-    destinations, labels
-        What rules may name; None: anything.
+    known
+        What rules may name.
 
     Raises
     ------
     ConfigError
         With all problems.
     """
-    context = {"destinations": destinations, "labels": labels}
-    return read_document(path).fit(RoutesConfig, context).routes
+    document = read_document(path)
+    routes = document.fit(RoutesConfig, {"destinations": known.destinations})
+    found = faults(document, routes, known)
+    if found:
+        raise ConfigError(found)
+    return LoadedRules(rules=routes.routes, cautions=tuple(cautions(document, routes, known)))
 
 
 def _keys(plain: Any, section: str) -> tuple[str, ...]:

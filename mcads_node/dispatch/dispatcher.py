@@ -170,7 +170,7 @@ class Dispatcher:
             if item.kind is Kind.ANALYSE:
                 future = self._compute.analyse(self._briefing.analysis(item))
             else:
-                future = self._compute.compose(self._briefing.report(item))
+                future = self._compute.compose(self._briefing.reports(item))
         except Exception as error:  # noqa: BLE001 - it ends as the work's own failure would, in one place
             future = Future()
             future.set_exception(error)

@@ -4,6 +4,6 @@
 hold, ``route`` what follows.
 """
 
-from mcads_node.route.route import Route, route
+from mcads_node.route.route import Route, matching, route, route_by
 
-__all__ = ["Route", "route"]
+__all__ = ["Route", "matching", "route", "route_by"]

@@ -3,10 +3,12 @@
 from mcads_node.service.configured import (
     caller_of,
     check_model,
+    check_models,
     destination_address,
     disk_guard_of,
     load,
     model_store,
+    models_of,
     tls_of,
 )
 from mcads_node.service.node import Node
@@ -20,11 +22,13 @@ __all__ = [
     "Role",
     "caller_of",
     "check_model",
+    "check_models",
     "destination_address",
     "disk_guard_of",
     "limits_of",
     "load",
     "model_store",
+    "models_of",
     "monitoring_port",
     "serve",
     "tls_of",

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import contextlib
 import os
+from collections.abc import Iterable
 from pathlib import Path
+
+import structlog
 
 from mcads_node.association import Timeouts
 from mcads_node.compute import Compute
@@ -16,6 +19,8 @@ from mcads_node.shipped import shipped_folder
 from mcads_node.state import weights_dir
 from mcads_node.task import WorkerSettings
 from mcads_node.tls import PeerTls, Tls, TlsFiles
+
+log = structlog.stdlib.get_logger(__name__)
 
 #: what "auto" stops at: each worker holds a model of its own
 _MOST_WORKERS = 8
@@ -29,8 +34,25 @@ def load(config: Path) -> Configuration:
     ConfigError
         With every problem of ``node.yaml`` and ``routes.yaml``.
     """
+    return load_configuration(config, labels_of())
+
+
+def labels_of() -> dict[str, tuple[str, ...]]:
+    """Give the labels of each model that is installed, by its name."""
     store = ModelStore(models_dir=shipped_folder("models"), weights_dir=Path())
-    return load_configuration(config, {name: store.manifest(name).labels for name in store.list()})
+    return {name: store.manifest(name).labels for name in store.list()}
+
+
+def models_of(configuration: Configuration) -> tuple[str, ...]:
+    """Name every model that reads: the node's own first, then those of rules."""
+    named = (rule.analyse.model for rule in configuration.rules if rule.analyse is not None)
+    return tuple(dict.fromkeys([configuration.node.analysis.model, *(name for name in named if name)]))
+
+
+def tell_cautions(cautions: Iterable[object]) -> None:
+    """Say what may be meant in the rules, and probably is not."""
+    for each in cautions:
+        log.warning("routes.caution", text=str(each))
 
 
 def model_store(configuration: Configuration) -> ModelStore:
@@ -39,8 +61,13 @@ def model_store(configuration: Configuration) -> ModelStore:
     return ModelStore(models_dir=shipped_folder("models"), weights_dir=folder)
 
 
-def check_model(configuration: Configuration) -> str:
-    """Make sure that the configured model may serve and its weights are the pinned ones; give their digest.
+def check_models(configuration: Configuration) -> dict[str, str]:
+    """Make sure of every model that reads, as `check_model` does; give their digests by name."""
+    return {name: check_model(configuration, name) for name in models_of(configuration)}
+
+
+def check_model(configuration: Configuration, name: str) -> str:
+    """Make sure that a model may serve, and its weights are the pinned ones; give their digest.
 
     Raises
     ------
@@ -53,8 +80,8 @@ def check_model(configuration: Configuration) -> str:
         # tells of what is wrong with it
         configuration.node.node.data_dir.mkdir(parents=True, exist_ok=True, mode=0o700)
     store = model_store(configuration)
-    store.require_allowed(analysis.model, allow_demonstration=analysis.allow_demonstration_models)
-    return store.verify(analysis.model)
+    store.require_allowed(name, allow_demonstration=analysis.allow_demonstration_models)
+    return store.verify(name)
 
 
 def tls_of(config: NodeConfig) -> Tls | None:
@@ -123,6 +150,8 @@ def compute_of(configuration: Configuration) -> Compute:
         models_dir=shipped_folder("models"),
         weights_dir=weights_dir(configuration.node.node.data_dir),
         model=analysis.model,
+        others=models_of(configuration)[1:],
+        allow_demonstration=analysis.allow_demonstration_models,
         memory_limit_mib=analysis.memory_limit_mib,
     )
     return Compute(settings, workers, analysis.timeout_seconds)

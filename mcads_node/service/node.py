@@ -14,26 +14,28 @@ import structlog
 
 from mcads_node import __version__
 from mcads_node.compute import Compute
-from mcads_node.config import Configuration, load_rules
-from mcads_node.deliver.deliverer import Deliverer, DeliverySettings
+from mcads_node.config import Configuration, known_to, load_rules
+from mcads_node.deliver.deliverer import Deliverer, DeliverySettings, Shelves
 from mcads_node.dispatch import Dispatcher, DispatchSettings
-from mcads_node.errors import ConfigError, NodeError
+from mcads_node.errors import NodeError
 from mcads_node.profile import Profile, renditions
 from mcads_node.service.auditing import audit_of, tell_sent
 from mcads_node.service.backups import BackupWatch
 from mcads_node.service.certificates import read_again, tell_of
 from mcads_node.service.configured import (
     caller_of,
+    check_models,
     compute_of,
     destination_address,
     disk_guard_of,
-    model_store,
+    labels_of,
+    tell_cautions,
     tls_of,
 )
 from mcads_node.service.delivering import all_of, count_commitment, count_transfer, terms_of
 from mcads_node.service.jobs import disk_job, jobs_of, upkeep_jobs
 from mcads_node.service.peers import PeerWatch
-from mcads_node.service.receiver import Receiver
+from mcads_node.service.receiver import Pokes, Receiver
 from mcads_node.service.roles import ALL_ROLES, Role
 from mcads_node.service.watch import Watch, Watched, alert_job
 from mcads_node.state import open_state
@@ -61,7 +63,6 @@ class Node:
 
     def __init__(self, configuration: Configuration, roles: Collection[Role] = ALL_ROLES) -> None:
         self._configuration = configuration
-        self._labels = model_store(configuration).manifest(configuration.node.analysis.model).labels
         node = configuration.node.node
         # before anything is opened: a file may be wrong
         self._tls = tls_of(configuration.node)
@@ -80,8 +81,11 @@ class Node:
         self._deliverer = self._make_deliverer(profiles) if Role.DELIVER in roles else None
         self._compute = compute_of(configuration) if Role.ANALYSE in roles else None
         self._dispatcher = self._make_dispatcher(self._compute, profiles) if self._compute else None
-        poke_dispatch = self._dispatcher.poke if self._dispatcher else _nobody
-        jobs = jobs_of(self._state, self._lease, poke_dispatch) if Role.TEND in roles else None
+        pokes = Pokes(
+            dispatch=self._dispatcher.poke if self._dispatcher else _nobody,
+            delivery=self._deliverer.poke if self._deliverer else _nobody,
+        )
+        jobs = jobs_of(self._state, self._lease, pokes.dispatch) if Role.TEND in roles else None
         watched = self._watched()
         self._watch = Watch(watched)
         alerts = alert_job(watched)
@@ -93,7 +97,7 @@ class Node:
         looks = [disk_job(self._disk), alerts, *watched.backups.jobs()]
         self._tender = None if jobs is None else Tender([*jobs, *looks, *upkeep], stopping)
         self._receiver = (
-            Receiver(configuration, self._state, self._disk, self._audit, poke_dispatch, self._tls)
+            Receiver(configuration, self._state, self._disk, self._audit, pokes, self._tls)
             if Role.RECEIVE in roles
             else None
         )
@@ -126,7 +130,7 @@ class Node:
                 on_commitment=count_commitment,
             ),
             self._state.workitems,
-            self._state.results,
+            Shelves(results=self._state.results, received=self._state.spool),
         )
 
     def _make_dispatcher(self, compute: Compute, profiles: dict[str, Profile]) -> Dispatcher:
@@ -205,16 +209,23 @@ class Node:
         ------
         ConfigError
             The rules are wrong; those that were used go on being used.
+        ModelUnusable
+            A model that they name cannot be used; likewise.
         """
         node = self._configuration.node
         try:
-            rules = load_rules(config.parent / node.routes, node.destinations, self._labels)
-        except ConfigError as error:
+            loaded = load_rules(config.parent / node.routes, known_to(node, labels_of()))
+            if Role.ANALYSE in self._roles:
+                check_models(self._configuration.model_copy(update={"rules": loaded.rules}))
+        except NodeError as error:
             self._note("routes kept", str(error))
             raise
-        self._note("routes reloaded", f"{len(rules)} rules")
+        self._note("routes reloaded", f"{len(loaded.rules)} rules")
+        tell_cautions(loaded.cautions)
         if self._dispatcher is not None:
-            self._dispatcher.use_rules(rules)
+            self._dispatcher.use_rules(loaded.rules)
+        if self._receiver is not None:
+            self._receiver.use_rules(loaded.rules)
 
     def reload_certificates(self) -> None:
         """Read certificates, key and CAs again; if they are right, the next association uses them."""

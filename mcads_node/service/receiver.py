@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
 
 import structlog
 
 from mcads_node import metrics
 from mcads_node.audit import AuditTrail
-from mcads_node.config import Configuration, NodeConfig
+from mcads_node.config import Configuration, NodeConfig, Rule
 from mcads_node.disk import DiskGuard, Room
 from mcads_node.instance import Requestor
 from mcads_node.read.transfer_syntaxes import TRANSFER_SYNTAXES
 from mcads_node.receive.admission import Admission, AllowedRequestor, Cause, Refusal
 from mcads_node.receive.arrival import SUCCESS, Arrival, Kept, keep_in
+from mcads_node.receive.handling import Handler
 from mcads_node.receive.scp import ReceiverSettings, StorageScp
 from mcads_node.receive.turned_away import Gatebook
 from mcads_node.service.auditing import tell_received, tell_rejected
@@ -24,6 +26,14 @@ from mcads_node.tls import Tls
 from mcads_node.workitems import Receipt
 
 log = structlog.stdlib.get_logger(__name__)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Pokes:
+    """Whom to wake: parts of this process; nobody where they are in another, and look by themselves."""
+
+    dispatch: Callable[[], None] = lambda: None
+    delivery: Callable[[], None] = lambda: None
 
 
 class Receiver:
@@ -39,8 +49,8 @@ class Receiver:
         Says when there is no room for more.
     audit
         Told of what comes, and of who is turned away.
-    poke_dispatch
-        Called when there is work.
+    pokes
+        Whom to wake when there is work.
     tls
         With it, peers must speak TLS.
     """
@@ -51,16 +61,23 @@ class Receiver:
         state: State,
         disk: DiskGuard,
         audit: AuditTrail,
-        poke_dispatch: Callable[[], None],
+        pokes: Pokes,
         tls: Tls | None = None,
     ) -> None:
         self._audit = audit
         self._disk = disk
-        self._poke_dispatch = poke_dispatch
+        self._pokes = pokes
+        destinations = configuration.node.destinations
+        self._handler = Handler({name: each.ae_title for name, each in destinations.items()})
+        self._handler.use_rules(configuration.rules)
         self._gatebook = Gatebook(state.workitems.record_turned_away)
         refuse_conflicts = configuration.node.receive.conflicting_instances == "refuse"
         self._keep_durably = keep_in(
-            state.spool, state.workitems, has_room=self._has_room, refuse_conflicts=refuse_conflicts
+            state.spool,
+            state.workitems,
+            has_room=self._has_room,
+            handling_of=self._handler.handling_of,
+            refuse_conflicts=refuse_conflicts,
         )
         settings = _settings(configuration.node, tls)
         reports = commitment_reports_of(configuration.node, state.workitems)
@@ -70,6 +87,10 @@ class Receiver:
     def port(self) -> int:
         """The port it listens on."""
         return self._scp.port
+
+    def use_rules(self, rules: tuple[Rule, ...]) -> None:
+        """Handle by `rules` what is received from now on."""
+        self._handler.use_rules(rules)
 
     def start(self) -> None:
         """Listen.
@@ -99,7 +120,9 @@ class Receiver:
         _tell_duplicate(arrival, kept)
         metrics.received(calling, kept.status)
         tell_received(self._audit, arrival, kept)
-        self._poke_dispatch()
+        self._pokes.dispatch()
+        if self._handler.forwards:
+            self._pokes.delivery()
         return kept.status
 
     def _turn_away(self, requestor: Requestor, refusal: Refusal) -> None:

@@ -14,9 +14,9 @@ from types import FrameType
 import structlog
 
 from mcads_node import __version__, metrics
-from mcads_node.errors import ConfigError, NodeError
+from mcads_node.errors import ConfigError, ModelUnusable, NodeError
 from mcads_node.sdnotify import notify
-from mcads_node.service.configured import check_model, load
+from mcads_node.service.configured import check_models, load, tell_cautions
 from mcads_node.service.node import Node
 from mcads_node.service.roles import ALL_ROLES, Role, alone_in
 
@@ -38,7 +38,9 @@ def serve(config: Path, roles: Collection[Role] = ALL_ROLES) -> None:
         It cannot start, and why.
     """
     configuration = load(config)
-    digest = check_model(configuration) if Role.ANALYSE in roles else None
+    digests = check_models(configuration) if Role.ANALYSE in roles else {}
+    digest = digests.get(configuration.node.analysis.model)
+    tell_cautions(configuration.cautions)
     # a SimpleQueue, since its put may be interrupted by another put: by a second signal during the first
     asked: queue.SimpleQueue[int] = queue.SimpleQueue()
 
@@ -97,5 +99,5 @@ def _wait_for_the_end(config: Path, node: Node, asked: queue.SimpleQueue[int]) -
         try:
             node.reload_rules(config)
             log.info("routes.reloaded")
-        except ConfigError as error:
+        except (ConfigError, ModelUnusable) as error:
             log.error("routes.kept", reason=str(error))

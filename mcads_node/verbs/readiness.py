@@ -19,6 +19,7 @@ from mcads_node.service import (
     disk_guard_of,
     load,
     model_store,
+    models_of,
     tls_of,
 )
 from mcads_node.state import open_state
@@ -53,7 +54,10 @@ def run_checks(config: Path) -> list[CheckResult]:
     if not configuration.node.requestors:
         text = "requestors is empty: nobody may send"
         results.append(CheckResult(name="requestors", ok=False, text=text))
-    results += [_model(configuration), _disk(configuration), _database(configuration)]
+    results += [
+        CheckResult(name="routes", ok=True, warning=True, text=each) for each in _cautions(configuration)
+    ]
+    results += [*_models(configuration), _disk(configuration), _database(configuration)]
     try:
         tls = tls_of(configuration.node)
     except ConfigError as error:
@@ -90,14 +94,25 @@ def _certificate(tls: Tls | None) -> Iterator[CheckResult]:
         yield CheckResult(name="tls", ok=True, warning=True, text=caution)
 
 
-def _model(configuration: Configuration) -> CheckResult:
-    name = configuration.node.analysis.model
-    try:
-        check_model(configuration)
-        digest = model_store(configuration).verify(name)
-    except ModelUnusable as error:
-        return CheckResult(name="model", ok=False, text=str(error))
-    return CheckResult(name="model", ok=True, text=f"{name}: weights verified, SHA-256 {digest[:16]}…")
+def _cautions(configuration: Configuration) -> Iterator[str]:
+    yield from configuration.cautions
+    store = model_store(configuration)
+    sets = {each.name: each for rule in configuration.rules for each in rule.threshold_sets}
+    for each in sets.values():
+        name = each.model or configuration.node.analysis.model
+        there = store.manifest(name).version
+        if each.version not in (None, there):
+            yield f"threshold set {each.name!r} is for version {each.version} of {name}, here is {there}"
+
+
+def _models(configuration: Configuration) -> Iterator[CheckResult]:
+    for name in models_of(configuration):
+        try:
+            digest = check_model(configuration, name)
+        except ModelUnusable as error:
+            yield CheckResult(name="model", ok=False, text=str(error))
+        else:
+            yield CheckResult(name="model", ok=True, text=f"{name}: weights verified, SHA-256 {digest[:16]}…")
 
 
 def _disk(configuration: Configuration) -> CheckResult:

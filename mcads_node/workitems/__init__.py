@@ -5,7 +5,8 @@
 * ``records``, ``outcomes``, ``overview`` the words; ``schema`` the tables; ``engine`` transactions and what
   errors mean
 * ``receiving``, ``queue``, ``failing``, ``completing``, ``deliveries``, ``commitment``, ``undelivered``,
-  ``studies``, ``retracting`` the transactions; ``settled`` says when nothing is left to be done for a study
+  ``studies``, ``retracting``, ``reanalysing``, ``hours`` the transactions, ``planning`` and ``outgoing`` what
+  several of them share; ``settled`` says when nothing is left to be done for a study
 * ``backlog``, ``alerting``, ``watching``, ``chronicle`` what is told of all this
 * ``store`` puts them together
 """
@@ -36,15 +37,19 @@ from mcads_node.workitems.overview import (
     StudyRecord,
     WorkRecord,
 )
+from mcads_node.workitems.reanalysing import Reanalysis, Wish
 from mcads_node.workitems.records import (
     AnalysedImage,
+    Handling,
     InstanceAnalysed,
     InstanceDeclined,
     InstanceState,
     Kind,
     Lease,
     LostLease,
+    Purpose,
     Receipt,
+    ShadowWish,
     StoredResult,
     StudyForReport,
     Workitem,
@@ -76,6 +81,7 @@ __all__ = [
     "Event",
     "EventLine",
     "FileKind",
+    "Handling",
     "InstanceAnalysed",
     "InstanceDeclined",
     "InstanceRecord",
@@ -85,14 +91,17 @@ __all__ = [
     "LeaseWatch",
     "LostLease",
     "Outcome",
+    "Purpose",
     "QuarantinedWork",
     "Queue",
+    "Reanalysis",
     "Receipt",
     "Refused",
     "ResultRecord",
     "Retractable",
     "Retraction",
     "Retried",
+    "ShadowWish",
     "Snapshot",
     "Stored",
     "StoredResult",
@@ -102,6 +111,7 @@ __all__ = [
     "StudyRecord",
     "TurnedAway",
     "TurnedAwayRecord",
+    "Wish",
     "WorkPolicy",
     "WorkRecord",
     "WorkState",

@@ -6,7 +6,7 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import asdict
 from typing import Any
 
-from sqlalchemy import Row, func, insert, select, update
+from sqlalchemy import Row, Select, exists, func, insert, null, select, update
 
 from mcads_node.finding import Algorithm
 from mcads_node.instance import View
@@ -21,12 +21,16 @@ from mcads_node.workitems.codec import (
 )
 from mcads_node.workitems.engine import Transaction
 from mcads_node.workitems.events import Happening, clean, record
+from mcads_node.workitems.outcomes import DeliveryState
+from mcads_node.workitems.planning import delivery_due
 from mcads_node.workitems.queue import held, lock_study, schedule_report
 from mcads_node.workitems.records import (
     AnalysedImage,
     InstanceAnalysed,
     InstanceDeclined,
     InstanceState,
+    Kind,
+    Purpose,
     StoredResult,
     StudyForReport,
     Workitem,
@@ -40,20 +44,57 @@ def complete_analysis(tx: Transaction, item: Workitem, outcome: InstanceAnalysed
     lock_study(tx, item.study_number)
     if item.instance is None or not _end(tx, item):
         return False
-    _note(tx, item, "completed", None)
-    subject = f"instance {item.instance_number}"
+    _note(tx, item, "completed", None if item.purpose is Purpose.FIRST else str(item.purpose))
     if isinstance(outcome, InstanceDeclined):
-        reason = clean(outcome.reason) or "declined without a reason"
-        _set_instance(tx, item, InstanceState.DECLINED, reason)
-        _note(tx, item, "declined", reason, subject)
+        _decline(tx, item, clean(outcome.reason) or "declined without a reason")
+        return True
+    analysis = _insert_analysis(tx, item, outcome)
+    _note(tx, item, "analysed", _way(item, outcome), f"instance {item.instance_number}")
+    if item.purpose is Purpose.SHADOW:
         return True
     _set_instance(tx, item, InstanceState.ANALYSED, None)
-    analysis = _insert_analysis(tx, item, outcome)
-    _insert_results(tx, item, outcome.objects, analysis_id=analysis)
-    _note_omitted(tx, item, outcome.omitted, subject)
-    schedule_report(tx, item.study_number, item.instance.received_at + outcome.quiet, item.priority)
-    _note(tx, item, "analysed", f"route {outcome.route}", subject)
+    _insert_results(tx, item, _not_known(tx, item, outcome.objects, analysis), analysis_id=analysis)
+    _note_omitted(tx, item, outcome.omitted, f"instance {item.instance_number}")
+    due_at = item.instance.received_at + outcome.quiet if item.purpose is Purpose.FIRST else tx.now
+    schedule_report(tx, item.study_number, due_at, item.priority)
     return True
+
+
+def _decline(tx: Transaction, item: Workitem, reason: str) -> None:
+    """Put on record why an image was not analysed; what was found in it before stays found."""
+    if item.purpose is Purpose.FIRST:
+        _set_instance(tx, item, InstanceState.DECLINED, reason)
+    _note(tx, item, "declined", reason, f"instance {item.instance_number}")
+
+
+def _way(item: Workitem, outcome: InstanceAnalysed) -> str:
+    """Say by what it was analysed."""
+    told = [f"route {outcome.route}", f"model {outcome.algorithm.name}"]
+    if outcome.threshold_set is not None:
+        told.append(f"threshold set {outcome.threshold_set}")
+    if item.purpose is Purpose.SHADOW:
+        told.append("shadow")
+    return ", ".join(told)
+
+
+def _not_known(
+    tx: Transaction, item: Workitem, objects: Sequence[StoredResult], analysis: int
+) -> list[StoredResult]:
+    """Give the objects that are new. One that was made before is the one that was made before.
+
+    The same analysis of an image, done again, makes objects of the same UIDs: the first bytes stand, and what
+    is found now refers to them.
+    """
+    if item.purpose is Purpose.FIRST or not objects:
+        return list(objects)
+    uids = [each.sop_instance_uid for each in objects]
+    ours = (results.c.study_id == item.study_number) & results.c.sop_instance_uid.in_(uids)
+    known = set(
+        tx.connection.execute(
+            update(results).where(ours).values(analysis_id=analysis).returning(results.c.sop_instance_uid)
+        ).scalars()
+    )
+    return [each for each in objects if each.sop_instance_uid not in known]
 
 
 def complete_report(
@@ -85,6 +126,7 @@ def study_for_report(tx: Transaction, item: Workitem) -> StudyForReport:
         first_received_at=study.first_received_at,
         revision=revision,
         predecessors=_predecessors(tx, item.study_number, revision),
+        told=_told(tx, item.study_number),
         images=_images(tx, item),
         unread=_unread(tx, item.study_number),
     )
@@ -94,6 +136,7 @@ def analysis_of(row: Row[Any], objects: tuple[StoredResult, ...]) -> InstanceAna
     """Read back what `complete_analysis` wrote."""
     return InstanceAnalysed(
         route=row.route,
+        threshold_set=row.threshold_set,
         algorithm=algorithm_from_json(row.algorithm),
         findings=findings_from_json(row.findings),
         checks=checks_from_json(row.checks),
@@ -103,6 +146,7 @@ def analysis_of(row: Row[Any], objects: tuple[StoredResult, ...]) -> InstanceAna
         shown=row.shown,
         objects=objects,
         send_to=tuple(row.send_to),
+        kinds=None if row.kinds is None else tuple(ObjectKind(kind) for kind in row.kinds),
         quiet_seconds=row.quiet_seconds,
     )
 
@@ -119,6 +163,7 @@ def stored_result(row: Row[Any]) -> StoredResult:
         size=row.size,
         digest=row.digest,
         variant=row.variant,
+        device_uid=row.device_uid,
     )
 
 
@@ -149,7 +194,10 @@ def _insert_analysis(tx: Transaction, item: Workitem, outcome: InstanceAnalysed)
         .values(
             study_id=item.study_number,
             instance_id=item.instance_number,
+            shadow=item.purpose is Purpose.SHADOW,
             route=outcome.route,
+            threshold_set=outcome.threshold_set,
+            kinds=null() if outcome.kinds is None else list(outcome.kinds),
             algorithm=algorithm_to_json(algorithm),
             findings=findings_to_json(outcome.findings),
             checks=checks_to_json(outcome.checks),
@@ -179,9 +227,7 @@ def _schedule_deliveries(
     wanted = {
         name: {(each.kind, each.variant) for each in renditions} for name, renditions in destinations.items()
     }
-    of_images = select(analyses.c.id).where(
-        analyses.c.study_id == item.study_number, analyses.c.id <= item.covers
-    )
+    of_images = _standing_analyses(item)
     ours = tx.connection.execute(
         select(results.c.id, results.c.kind, results.c.variant, results.c.file_deleted_at)
         .where(
@@ -198,7 +244,8 @@ def _schedule_deliveries(
         )
     )
     known = {(row.result_id, row.destination) for row in planned}
-    state = {"state": "PENDING", "attempts": 0, "due_at": tx.now, "since": tx.now}
+    due_at = delivery_due(tx.now, item.priority)
+    state = {"state": DeliveryState.PENDING, "attempts": 0, "due_at": due_at, "since": tx.now}
     due = [
         (row, name)
         for row in ours
@@ -206,7 +253,7 @@ def _schedule_deliveries(
         if (ObjectKind(row.kind), row.variant) in renditions and (row.id, name) not in known
     ]
     rows = [
-        {"result_id": row.id, "destination": name, **state}
+        {"study_id": item.study_number, "result_id": row.id, "destination": name, **state}
         for row, name in due
         if row.file_deleted_at is None
     ]
@@ -219,28 +266,65 @@ def _schedule_deliveries(
 
 
 def _predecessors(tx: Transaction, study: int, revision: int) -> tuple[StoredResult, ...]:
-    """Find the documents that this revision replaces; what was retracted is nothing to build on."""
-    standing = (
-        (results.c.study_id == study)
-        & results.c.kind.in_((ObjectKind.SR, ObjectKind.BASIC_TEXT_SR))
-        & (results.c.revision < revision)
-        & results.c.retracted_by.is_(None)
+    """Find the documents that this revision may replace, the newest last: of each model those it made last.
+
+    What was retracted is nothing to build on.
+    """
+    query = (
+        select(results)
+        .where(
+            results.c.study_id == study,
+            results.c.kind.in_((ObjectKind.SR, ObjectKind.BASIC_TEXT_SR)),
+            results.c.revision < revision,
+            results.c.retracted_by.is_(None),
+        )
+        .order_by(results.c.revision, results.c.id)
     )
-    last = select(func.max(results.c.revision)).where(standing).scalar_subquery()
-    query = select(results).where(standing, results.c.revision == last).order_by(results.c.id)
-    return tuple(stored_result(row) for row in tx.connection.execute(query))
+    rows = tx.connection.execute(query).all()
+    last = {row.device_uid: row.revision for row in rows}
+    return tuple(stored_result(row) for row in rows if row.revision == last[row.device_uid])
+
+
+def _told(tx: Transaction, study: int) -> int:
+    """Find the last analysis that a report speaks of which was not retracted."""
+    stands = exists().where(
+        results.c.workitem_id == workitems.c.id,
+        results.c.revision.is_not(None),
+        results.c.retracted_by.is_(None),
+    )
+    query = select(func.max(workitems.c.covers)).where(
+        workitems.c.study_id == study,
+        workitems.c.kind == Kind.REPORT,
+        workitems.c.state == WorkState.COMPLETED,
+        stands,
+    )
+    return tx.connection.execute(query).scalar_one() or 0
+
+
+def _standing_analyses(item: Workitem) -> Select[int]:
+    """Select what a report speaks of: of each image the last analysis that is no shadow."""
+    return (
+        select(func.max(analyses.c.id))
+        .where(
+            analyses.c.study_id == item.study_number,
+            analyses.c.id <= item.covers,
+            analyses.c.shadow.is_(False),
+        )
+        .group_by(analyses.c.instance_id)
+    )
 
 
 def _images(tx: Transaction, item: Workitem) -> tuple[AnalysedImage, ...]:
     rows = tx.connection.execute(
         select(analyses, instances.c.sop_class_uid, instances.c.sop_instance_uid, instances.c.received_at)
         .join(instances, instances.c.id == analyses.c.instance_id)
-        .where(analyses.c.study_id == item.study_number, analyses.c.id <= item.covers)
+        .where(analyses.c.id.in_(_standing_analyses(item)))
         .order_by(analyses.c.id)
     ).all()
     made = objects_of_images(tx, item.study_number, standing=True)
     return tuple(
         AnalysedImage(
+            number=row.id,
             sop_class_uid=row.sop_class_uid,
             sop_instance_uid=row.sop_instance_uid,
             received_at=row.received_at,

@@ -16,7 +16,6 @@ from sqlalchemy import Row, delete, func, insert, or_, select, update
 from sqlalchemy.dialects import postgresql, sqlite
 
 from mcads_node.backoff import RetryPolicy
-from mcads_node.result import ObjectKind
 from mcads_node.workitems.engine import Transaction
 from mcads_node.workitems.events import NODE, Happening, clean, record
 from mcads_node.workitems.outcomes import (
@@ -28,6 +27,7 @@ from mcads_node.workitems.outcomes import (
     Refused,
     Stored,
 )
+from mcads_node.workitems.outgoing import delivery_of, outgoing
 from mcads_node.workitems.schema import deliveries, destination_holders, destinations, results, studies
 
 #: how far the clocks of machines that share a database may be apart
@@ -47,9 +47,7 @@ def due_deliveries(tx: Transaction, destination: str, limit: int) -> list[Delive
     due_at = deliveries.c.due_at
     out_of_time = or_(due_at > tx.now + _LONGEST_WAIT, deliveries.c.since > tx.now + SKEW)
     query = (
-        select(deliveries, *RESULT_COLUMNS, studies.c.study_instance_uid)
-        .join(results, results.c.id == deliveries.c.result_id)
-        .join(studies, studies.c.id == results.c.study_id)
+        outgoing()
         .where(
             deliveries.c.state == DeliveryState.PENDING,
             deliveries.c.destination == destination,
@@ -106,7 +104,9 @@ def plan(tx: Transaction, result: int, destination: str, *, stands_in_for: int |
     )
     if tx.connection.execute(there).first() is not None:
         return None
+    study = select(results.c.study_id).where(results.c.id == result).scalar_subquery()
     statement = insert(deliveries).values(
+        study_id=study,
         result_id=result,
         destination=destination,
         state=DeliveryState.PENDING,
@@ -199,8 +199,7 @@ def next_due(tx: Transaction, destination: str) -> datetime | None:
 def give_up_old(tx: Transaction, destination: str, since_until: datetime, reason: str, limit: int) -> int:
     """Refuse what has been tried since then or longer, at most so many deliveries; gives their number."""
     query = (
-        select(deliveries.c.id, results.c.study_id)
-        .join(results, results.c.id == deliveries.c.result_id)
+        select(deliveries.c.id, deliveries.c.study_id)
         .where(
             deliveries.c.state == DeliveryState.PENDING,
             deliveries.c.destination == destination,
@@ -209,7 +208,7 @@ def give_up_old(tx: Transaction, destination: str, since_until: datetime, reason
         .order_by(deliveries.c.due_at, deliveries.c.id)
         .limit(limit)
     )
-    found = tx.connection.execute(query.with_for_update(of=deliveries)).all()
+    found = tx.connection.execute(query.with_for_update()).all()
     refused = {"state": DeliveryState.REFUSED, "ended_at": tx.now, "reason": clean(reason)}
     tx.connection.execute(
         update(deliveries).where(deliveries.c.id.in_([row.id for row in found])).values(refused)
@@ -234,23 +233,6 @@ def pending_by_destination(tx: Transaction) -> dict[str, int]:
         .group_by(deliveries.c.destination)
     )
     return {row.destination: row.waiting for row in tx.connection.execute(query)}
-
-
-#: what `delivery_of` needs of the result, besides the columns of ``deliveries`` and the Study Instance UID
-RESULT_COLUMNS = tuple(
-    results.c[name]
-    for name in (
-        "kind",
-        "sop_class_uid",
-        "sop_instance_uid",
-        "transfer_syntax_uid",
-        "study_id",
-        "path",
-        "size",
-        "digest",
-        "variant",
-    )
-)
 
 
 def _lock_study_of(tx: Transaction, delivery: Delivery) -> None:
@@ -332,26 +314,6 @@ def _changes(tx: Transaction, delivery: Delivery, outcome: Outcome) -> dict[str,
         case Refused():
             ended = {"state": DeliveryState.REFUSED, "ended_at": tx.now}
             return {**said, **ended, "attempts": delivery.attempts + 1}
-
-
-def delivery_of(row: Row[Any]) -> Delivery:
-    """Read back one delivery, with the columns of its result."""
-    return Delivery(
-        number=row.id,
-        destination=row.destination,
-        kind=ObjectKind(row.kind),
-        sop_class_uid=row.sop_class_uid,
-        sop_instance_uid=row.sop_instance_uid,
-        transfer_syntax_uid=row.transfer_syntax_uid,
-        variant=row.variant,
-        study_number=row.study_id,
-        study_instance_uid=row.study_instance_uid,
-        path=row.path,
-        size=row.size,
-        digest=row.digest,
-        attempts=row.attempts,
-        since=row.since,
-    )
 
 
 def _trouble(row: Row[Any]) -> DestinationTrouble:

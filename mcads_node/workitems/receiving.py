@@ -12,13 +12,21 @@ from mcads_node.errors import InstanceUnreadable
 from mcads_node.instance import ReceivedInstance, is_valid_uid
 from mcads_node.workitems.engine import Transaction
 from mcads_node.workitems.events import Happening, clean, record
+from mcads_node.workitems.planning import Plan, forward, schedule_analysis
 from mcads_node.workitems.queue import OPEN, lock_study
-from mcads_node.workitems.records import InstanceState, KeptFile, Kind, Receipt, WorkState
+from mcads_node.workitems.records import (
+    Handling,
+    InstanceState,
+    KeptFile,
+    Purpose,
+    Receipt,
+    WorkState,
+)
 from mcads_node.workitems.schema import instances, studies, workitems
 
 
-def record_received(tx: Transaction, instance: ReceivedInstance, priority: int) -> Receipt:
-    """Put an instance on record and schedule its analysis."""
+def record_received(tx: Transaction, instance: ReceivedInstance, handling: Handling) -> Receipt:
+    """Put an instance on record, and schedule what is to be done with it."""
     _check_uids(instance)
     _take_turn(tx, instance.sop_instance_uid)
     first = _first_under(tx, instance.sop_instance_uid)
@@ -31,21 +39,26 @@ def record_received(tx: Transaction, instance: ReceivedInstance, priority: int) 
         _insert_conflict(tx, instance, study, first[0])
         return Receipt.CONFLICT
     number = _insert_instance(tx, instance, study, state=InstanceState.RECEIVED)
-    tx.connection.execute(
-        insert(workitems).values(
-            kind=Kind.ANALYSE,
-            state=WorkState.SCHEDULED,
-            study_id=study,
-            instance_id=number,
-            priority=priority,
-            due_at=instance.received_at,
-            attempts=0,
-            deaths=0,
-            created_at=tx.now,
-        )
-    )
     _note(tx, instance, "received", (number, study))
+    _handle(tx, instance, (number, study), handling)
     return Receipt.RECORDED
+
+
+def _handle(
+    tx: Transaction, instance: ReceivedInstance, numbers: tuple[int, int], handling: Handling
+) -> None:
+    plans = [Plan(purpose=Purpose.FIRST, priority=handling.priority, schedule=handling.schedule)]
+    plans += [
+        Plan(purpose=Purpose.SHADOW, priority=each.priority, schedule=each.schedule, rule=each.rule)
+        for each in handling.shadows
+    ]
+    for plan in plans:
+        schedule_analysis(tx, numbers, plan, instance.received_at)
+    for name in handling.forward:
+        forward(tx, numbers, name, handling.priority)
+        _note(tx, instance, "forwarding planned", numbers, f"to {name}")
+    for why in handling.withheld:
+        _note(tx, instance, "not forwarded", numbers, why)
 
 
 def record_unreadable(tx: Transaction, instance: ReceivedInstance, reason: str) -> Receipt:
@@ -103,7 +116,11 @@ def _analyse_afresh(tx: Transaction, number: int) -> None:
     """Schedule an analysis again; one that is under way has the lost file, and loses its lease."""
     tx.connection.execute(
         update(workitems)
-        .where(workitems.c.instance_id == number, workitems.c.state.in_((*OPEN, WorkState.CANCELED)))
+        .where(
+            workitems.c.instance_id == number,
+            workitems.c.purpose == Purpose.FIRST,
+            workitems.c.state.in_((*OPEN, WorkState.CANCELED)),
+        )
         .values(
             state=WorkState.SCHEDULED,
             due_at=tx.now,

@@ -71,7 +71,10 @@ def retractable(tx: Transaction, which: str | int) -> Retractable:
     study = tx.connection.execute(select(studies).where(studies.c.id == number)).one()
     objects = _sent(tx, number)
     header = tx.connection.execute(
-        select(analyses.c.header).where(analyses.c.study_id == number).order_by(analyses.c.id.desc()).limit(1)
+        select(analyses.c.header)
+        .where(analyses.c.study_id == number, analyses.c.shadow.is_(False))
+        .order_by(analyses.c.id.desc())
+        .limit(1)
     ).scalar_one_or_none()
     if not objects or header is None:
         raise PermanentError(

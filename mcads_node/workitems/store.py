@@ -21,14 +21,26 @@ from sqlalchemy import select
 from mcads_node.instance import ReceivedInstance
 from mcads_node.migrations import bring_up_to_date
 from mcads_node.result import Rendition
-from mcads_node.workitems import completing, failing, quarantined, queue, receiving, retracting, studies
+from mcads_node.workitems import (
+    completing,
+    failing,
+    hours,
+    quarantined,
+    queue,
+    reanalysing,
+    receiving,
+    retracting,
+    studies,
+)
 from mcads_node.workitems.again import again
 from mcads_node.workitems.chronicle import Chronicle
 from mcads_node.workitems.delivering import Delivering
 from mcads_node.workitems.engine import Database
 from mcads_node.workitems.keeping import Keeping
 from mcads_node.workitems.overview import InstanceRecord, QuarantinedWork, Retried, StudyLine, StudyRecord
+from mcads_node.workitems.reanalysing import Reanalysis, Wish
 from mcads_node.workitems.records import (
+    Handling,
     InstanceAnalysed,
     InstanceDeclined,
     KeptFile,
@@ -111,15 +123,15 @@ class Workitems(Gatekeeping, Delivering, Keeping, Watching, Chronicle):
     # receive
 
     @again
-    def record_received(self, instance: ReceivedInstance, priority: int = 0) -> Receipt:
+    def record_received(self, instance: ReceivedInstance, handling: Handling | None = None) -> Receipt:
         """Put an instance on record and schedule its analysis; on return it survives a loss of power.
 
         Parameters
         ----------
         instance
             Its bytes are safely in the spool.
-        priority
-            Higher is sooner.
+        handling
+            How urgent it is, when it may be analysed, and who gets the instance itself; None: as usual.
 
         Returns
         -------
@@ -134,7 +146,7 @@ class Workitems(Gatekeeping, Delivering, Keeping, Watching, Chronicle):
             One of its UIDs is none.
         """
         with self._write() as tx:
-            return receiving.record_received(tx, instance, priority)
+            return receiving.record_received(tx, instance, handling or Handling())
 
     @again
     def record_unreadable(self, instance: ReceivedInstance, reason: str) -> Receipt:
@@ -244,6 +256,12 @@ class Workitems(Gatekeeping, Delivering, Keeping, Watching, Chronicle):
         with self._write() as tx:
             return failing.expire(tx, self._policy, failing.among(leases))
 
+    @again
+    def keep_hours(self) -> int:
+        """Hold work whose hours have ended, and let go what may be done now; gives how much that is."""
+        with self._write() as tx:
+            return hours.keep_hours(tx)
+
     # read and retry
 
     def list_studies(self, limit: int = 50) -> list[StudyLine]:
@@ -271,6 +289,17 @@ class Workitems(Gatekeeping, Delivering, Keeping, Watching, Chronicle):
         """Have a study's quarantined work and refused deliveries tried again."""
         with self._write() as tx:
             return studies.retry(tx, which, who)
+
+    def studies_since(self, moment: datetime) -> list[int]:
+        """Numbers of the studies with an image that was received since then, and analysed."""
+        with self._read() as tx:
+            return reanalysing.studies_since(tx, moment)
+
+    @again
+    def reanalyse(self, which: str | int, wish: Wish, *, who: str = "administrator") -> Reanalysis:
+        """Have a study's images analysed again; `PermanentError` where it is not on record."""
+        with self._write() as tx:
+            return reanalysing.reanalyse(tx, which, wish, who)
 
     def retractable(self, which: str | int) -> Retractable:
         """Say what of a study can be taken back; `PermanentError` where there is nothing."""
