@@ -42,15 +42,15 @@ class Hands:
     """Takes the place of the worker processes: a test says when and how each piece of work ends."""
 
     workers: int = 2
-    begun: list[tuple[AnalysisRequest | ReportRequest, Future[Any]]] = field(default_factory=list)
+    begun: list[tuple[AnalysisRequest | tuple[ReportRequest, ...], Future[Any]]] = field(default_factory=list)
 
     def analyse(self, request: AnalysisRequest) -> Future[Analysis | Declined]:
         return self._begin(request)
 
-    def compose(self, request: ReportRequest) -> Future[Composed]:
+    def compose(self, request: tuple[ReportRequest, ...]) -> Future[Composed]:
         return self._begin(request)
 
-    def _begin(self, request: AnalysisRequest | ReportRequest) -> Future[Any]:
+    def _begin(self, request: AnalysisRequest | tuple[ReportRequest, ...]) -> Future[Any]:
         future: Future[Any] = Future()
         self.begun.append((request, future))
         return future
@@ -332,8 +332,9 @@ def test_a_report_is_made_without_a_thumbnail_that_is_lost(tmp_path: Path, how: 
             make_unreadable(bench.state.results, instance.analysis.thumbnail)
         wait_for(lambda: bench.hands.begun)
         request, composed = bench.hands.begun.pop()
-        assert isinstance(request, ReportRequest)
-        assert (request.readings[0].thumbnail, request.readings[0].shown) == (b"", None)
+        assert isinstance(request, tuple)
+        (told,) = request
+        assert (told.readings[0].thumbnail, told.readings[0].shown) == (b"", None)
         composed.set_exception(InstanceUnreadable("it was asked for, that is enough"))
 
 

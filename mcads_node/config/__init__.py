@@ -1,6 +1,6 @@
 """The node's configuration: what ``node.yaml`` and ``routes.yaml`` may say."""
 
-from mcads_node.config.acting import AnalyseSection, ScheduleSection, WindowSection
+from mcads_node.config.acting import AnalyseSection, ScheduleSection, WindowSection, hours_of
 from mcads_node.config.alerts import AlertsSection, EmailSection, WebhookSection
 from mcads_node.config.audit import AuditSection
 from mcads_node.config.backup import BackupSection
@@ -53,6 +53,7 @@ __all__ = [
     "TlsSection",
     "WebhookSection",
     "WindowSection",
+    "hours_of",
     "known_to",
     "load_configuration",
     "load_rules",

@@ -9,6 +9,7 @@ from zoneinfo import ZoneInfo
 from pydantic import Field, field_validator
 
 from mcads_node.config.vocabulary import Fraction, Name, Section
+from mcads_node.errors import ConfigError, Problem
 from mcads_node.result import ObjectKind
 from mcads_node.schedule import Schedule, Window
 
@@ -102,3 +103,12 @@ class ScheduleSection(Section):
     def schedule(self) -> Schedule:
         """As the node reckons with it."""
         return Schedule(windows=tuple(each.window for each in self.windows), time_zone=self.time_zone)
+
+
+def hours_of(text: str) -> Schedule:
+    """Read hours such as ``20:00-06:00``, of every day, on this machine's clock; raises ConfigError."""
+    try:
+        return Schedule(windows=(WindowSection(hours=text).window,))
+    except ValueError:
+        message = f"expected hours such as 20:00-06:00; found {text!r}"
+        raise ConfigError([Problem(file="--hours", line=None, key="", message=message)]) from None

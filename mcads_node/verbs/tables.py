@@ -125,6 +125,7 @@ def show_studies(console: Console, found: Sequence[Mapping[str, Any]]) -> None:
             report = f"[bold red]{escape(study['trouble'])}[/]"
         elif study["open_workitems"]:
             report += f", {study['open_workitems']} to do"
+            report += f", held until {_short(study['held_until'])}" if study["held_until"] else ""
         table.add_row(
             str(study["number"]),
             study["study_instance_uid"],
@@ -176,9 +177,18 @@ def show_study(console: Console, study: Mapping[str, Any]) -> None:
         text += f": {escape(image['reason'])}" if image["reason"] else ""
         console.print(text + _deleted(image), highlight=False, soft_wrap=True)
         if "findings" in image:
-            console.print(findings_table(f"{image['view']}, rule {image['rule']!r}", image["findings"]))
+            console.print(findings_table(f"{image['view']}, {_way(image)}", image["findings"]))
+        for shadow in image["shadows"]:
+            title = f"shadow, not reported: {_way(shadow)}"
+            console.print(findings_table(title, shadow["findings"]))
+        for delivery in image["forwarded"]:
+            console.print(f"  original {_delivery(delivery)}", highlight=False, soft_wrap=True)
         for check in image.get("checks", ()):
             console.print(f"  [yellow]{check['verdict']}[/]: {escape(check['reason'])}", highlight=False)
+    for work in study["workitems"]:
+        if work["held_until"]:
+            text = f"workitem {work['number']} ({work['purpose']}): held until {_short(work['held_until'])}"
+            console.print(text, highlight=False)
     for result in study["results"]:
         for delivery in result["deliveries"] or [None]:
             console.print(f"{_object(result)} {_delivery(delivery)}", highlight=False, soft_wrap=True)
@@ -188,6 +198,16 @@ def show_study(console: Console, study: Mapping[str, Any]) -> None:
             f"{event['at'][:23].replace('T', ' ')}  {event['who']}  {event['what']}  {event['subject']}{why}"
         )
         console.print(line, style="dim", highlight=False, soft_wrap=True)
+
+
+def _way(analysis: Mapping[str, Any]) -> str:
+    """Say by which rule, model and threshold set an image was read."""
+    text = f"rule {analysis['rule']!r}, {analysis['model']}"
+    return text + (f", threshold set {analysis['threshold_set']}" if analysis["threshold_set"] else "")
+
+
+def _short(moment: str) -> str:
+    return f"{moment[:16].replace('T', ' ')} UTC"
 
 
 def _object(result: Mapping[str, Any]) -> str:

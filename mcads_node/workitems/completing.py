@@ -49,14 +49,13 @@ def complete_analysis(tx: Transaction, item: Workitem, outcome: InstanceAnalysed
         _decline(tx, item, clean(outcome.reason) or "declined without a reason")
         return True
     analysis = _insert_analysis(tx, item, outcome)
+    if item.purpose is not Purpose.SHADOW:
+        _set_instance(tx, item, InstanceState.ANALYSED, None)
+        _insert_results(tx, item, _not_known(tx, item, outcome.objects, analysis), analysis_id=analysis)
+        _note_omitted(tx, item, outcome.omitted, f"instance {item.instance_number}")
+        due_at = item.instance.received_at + outcome.quiet if item.purpose is Purpose.FIRST else tx.now
+        schedule_report(tx, item.study_number, due_at, item.priority)
     _note(tx, item, "analysed", _way(item, outcome), f"instance {item.instance_number}")
-    if item.purpose is Purpose.SHADOW:
-        return True
-    _set_instance(tx, item, InstanceState.ANALYSED, None)
-    _insert_results(tx, item, _not_known(tx, item, outcome.objects, analysis), analysis_id=analysis)
-    _note_omitted(tx, item, outcome.omitted, f"instance {item.instance_number}")
-    due_at = item.instance.received_at + outcome.quiet if item.purpose is Purpose.FIRST else tx.now
-    schedule_report(tx, item.study_number, due_at, item.priority)
     return True
 
 
