@@ -20,6 +20,7 @@ from pynetdicom.transport import T_CONNECT, AddressInformation, AssociationSocke
 
 from mcads_node import metrics
 from mcads_node.association import MAX_PDU, Timeouts, configure, tune
+from mcads_node.deliver.reactor import SharedAssociation
 from mcads_node.deliver.tls_socket import TlsSocket
 from mcads_node.errors import PeerUnreachable
 from mcads_node.tls import PeerTls, failure_of
@@ -143,6 +144,7 @@ class _Entity(ApplicationEntity):
         address: AddressInformation,
         tls_args: tuple[ssl.SSLContext, str] | None,
     ) -> AssociationSocket:
+        SharedAssociation.adopt(assoc)
         transport = _Transport(assoc, address=address)
         if tls_args is not None:
             tls_args[0].sslsocket_class = TlsSocket
