@@ -40,15 +40,6 @@ def retry(
         out.print(text, highlight=False)
 
 
-class Urgency(StrEnum):
-    """How urgent work is."""
-
-    STAT = "stat"
-    HIGH = "high"
-    ROUTINE = "routine"
-    LOW = "low"
-
-
 @app.command()
 def reanalyse(
     study: Annotated[
@@ -64,16 +55,13 @@ def reanalyse(
     hours: Annotated[
         str | None, typer.Option(help="Only in these hours, such as 20:00-06:00, on this machine's clock.")
     ] = None,
-    priority: Annotated[Urgency, typer.Option(help="How urgent it is.")] = Urgency.LOW,
     config: ConfigOption = DEFAULT_CONFIG,
-    as_json: JsonOption = False,
 ) -> None:
-    """Have studies on record analysed again; what is found is reported in a revised report.
+    """Have studies on record analysed again, when nothing else waits; a revised report tells what is found.
 
     Example: mcads-node reanalyse --since 7d --hours 20:00-06:00
     """
     from mcads_node.config import hours_of
-    from mcads_node.priority import Priority
     from mcads_node.verbs.reanalysis import reanalyse_studies
     from mcads_node.verbs.tables import steps_progress
     from mcads_node.workitems import Wish
@@ -81,17 +69,9 @@ def reanalyse(
     if (study is None) == (since is None):
         raise typer.BadParameter("expected a study, or --since")
     configure_logs()
-    wish = Wish(
-        model=model,
-        shadow=shadow,
-        priority=Priority.of(priority),
-        schedule=None if hours is None else hours_of(hours),
-    )
+    wish = Wish(model=model, shadow=shadow, schedule=None if hours is None else hours_of(hours))
     with steps_progress(err) as progress:
         wished = reanalyse_studies(config, study, since, wish, lambda a, b: progress("studies", a, b))
-    if as_json:
-        print_json(vars(wished))
-        return
     text = f"scheduled: {wished.scheduled} image(s) of {wished.studies} study(ies)"
     if wished.waiting:
         text += f"; {wished.waiting} waited already"

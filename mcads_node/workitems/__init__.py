@@ -5,8 +5,8 @@
 * ``records``, ``outcomes``, ``overview`` the words; ``schema`` the tables; ``engine`` transactions and what
   errors mean
 * ``receiving``, ``queue``, ``failing``, ``completing``, ``deliveries``, ``commitment``, ``undelivered``,
-  ``studies``, ``retracting``, ``reanalysing``, ``hours`` the transactions, ``planning`` and ``outgoing`` what
-  several of them share; ``settled`` says when nothing is left to be done for a study
+  ``studies``, ``retracting``, ``reanalysing``, ``hours`` the transactions; ``planning``, ``extent`` and
+  ``outgoing`` what several of them share; ``settled`` says when nothing is left to be done for a study
 * ``backlog``, ``alerting``, ``watching``, ``chronicle`` what is told of all this
 * ``store`` puts them together
 """

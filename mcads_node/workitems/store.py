@@ -23,11 +23,10 @@ from mcads_node.migrations import bring_up_to_date
 from mcads_node.result import Rendition
 from mcads_node.workitems import (
     completing,
+    extent,
     failing,
-    hours,
     quarantined,
     queue,
-    reanalysing,
     receiving,
     retracting,
     studies,
@@ -37,8 +36,8 @@ from mcads_node.workitems.chronicle import Chronicle
 from mcads_node.workitems.delivering import Delivering
 from mcads_node.workitems.engine import Database
 from mcads_node.workitems.keeping import Keeping
+from mcads_node.workitems.later import Later
 from mcads_node.workitems.overview import InstanceRecord, QuarantinedWork, Retried, StudyLine, StudyRecord
-from mcads_node.workitems.reanalysing import Reanalysis, Wish
 from mcads_node.workitems.records import (
     Handling,
     InstanceAnalysed,
@@ -99,7 +98,7 @@ def open_store(
     return Workitems(database, clock, policy or WorkPolicy())
 
 
-class Workitems(Gatekeeping, Delivering, Keeping, Watching, Chronicle):
+class Workitems(Gatekeeping, Delivering, Keeping, Later, Watching, Chronicle):
     """Studies, instances, workitems, results, deliveries and events. Safe to share between threads.
 
     Every method may raise `StorageFull` (the disk or the database cannot take more), `TransientError` (the
@@ -196,7 +195,7 @@ class Workitems(Gatekeeping, Delivering, Keeping, Watching, Chronicle):
     def study_for_report(self, item: Workitem) -> StudyForReport:
         """Say what a claimed report is to speak of."""
         with self._read() as tx:
-            return completing.study_for_report(tx, item)
+            return extent.study_for_report(tx, item)
 
     @again
     def complete_report(
@@ -256,12 +255,6 @@ class Workitems(Gatekeeping, Delivering, Keeping, Watching, Chronicle):
         with self._write() as tx:
             return failing.expire(tx, self._policy, failing.among(leases))
 
-    @again
-    def keep_hours(self) -> int:
-        """Hold work whose hours have ended, and let go what may be done now; gives how much that is."""
-        with self._write() as tx:
-            return hours.keep_hours(tx)
-
     # read and retry
 
     def list_studies(self, limit: int = 50) -> list[StudyLine]:
@@ -289,17 +282,6 @@ class Workitems(Gatekeeping, Delivering, Keeping, Watching, Chronicle):
         """Have a study's quarantined work and refused deliveries tried again."""
         with self._write() as tx:
             return studies.retry(tx, which, who)
-
-    def studies_since(self, moment: datetime) -> list[int]:
-        """Numbers of the studies with an image that was received since then, and analysed."""
-        with self._read() as tx:
-            return reanalysing.studies_since(tx, moment)
-
-    @again
-    def reanalyse(self, which: str | int, wish: Wish, *, who: str = "administrator") -> Reanalysis:
-        """Have a study's images analysed again; `PermanentError` where it is not on record."""
-        with self._write() as tx:
-            return reanalysing.reanalyse(tx, which, wish, who)
 
     def retractable(self, which: str | int) -> Retractable:
         """Say what of a study can be taken back; `PermanentError` where there is nothing."""

@@ -9,9 +9,9 @@ from sqlalchemy import Row, Select, Table, func, select, update
 
 from mcads_node.errors import PermanentError
 from mcads_node.priority import Priority
-from mcads_node.workitems.completing import analysis_of, objects_of_images, stored_result
 from mcads_node.workitems.engine import Transaction
 from mcads_node.workitems.events import Happening, record
+from mcads_node.workitems.extent import analysis_of, objects_of_images, stored_result
 from mcads_node.workitems.outcomes import DeliveryState
 from mcads_node.workitems.overview import (
     DeliveryRecord,
