@@ -228,6 +228,7 @@ class Courier(threading.Thread):
             sop_instance_uid=delivery.sop_instance_uid,
             transfer_syntax_uid=delivery.transfer_syntax_uid,
             digest=delivery.digest,
+            digest_of_data_set=delivery.kind is None,
         )
 
     def _leave_alone(self, reason: str, begun: float) -> None:
