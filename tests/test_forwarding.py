@@ -143,3 +143,17 @@ def test_a_peer_that_is_away_gets_it_when_it_is_back(tmp_path: Path, gateway: Ga
         gateway.forward(peer)
         (file,) = peer.files()
         assert data_set_bytes(file.read_bytes()) == data
+
+
+def test_a_damaged_original_is_not_sent(tmp_path: Path, gateway: Gateway) -> None:
+    gateway.receive(image())
+    (delivery,) = gateway.store.due_deliveries("archive", 1)
+    file = gateway.shelves.locate(delivery)
+    data = bytearray(file.read_bytes())
+    data[-1] ^= 1
+    file.write_bytes(data)
+    with storescp(tmp_path / "archive") as peer:
+        gateway.forward(peer)
+        assert peer.files() == []
+    (letter,) = gateway.store.list_undelivered()
+    assert "damaged" in letter.reason
