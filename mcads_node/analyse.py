@@ -23,7 +23,7 @@ from mcads_node.finding import Algorithm, Finding, Heatmap
 from mcads_node.infer import infer
 from mcads_node.instance import Declined, Radiograph
 from mcads_node.profile import OF_IMAGES, wanted
-from mcads_node.read.radiograph import header_of, read_dataset, read_header, read_radiograph
+from mcads_node.read.radiograph import header_of, read_dataset, read_radiograph
 from mcads_node.report.basic_text import basic_text_report
 from mcads_node.report.capture import heatmap_capture, summary_capture, thumbnail
 from mcads_node.report.key_objects import key_objects
@@ -33,7 +33,7 @@ from mcads_node.report.segmentation import segmentation
 from mcads_node.report.sr import measurement_report
 from mcads_node.resample import geometry_for, model_input
 from mcads_node.result import ImageReading, ObjectKind, Referenced, Rendition, ReportContext, ResultObject
-from mcads_node.route import Route, route, route_by
+from mcads_node.route import Route, Subject, read_subject, route, route_by
 from mcads_node.task import Analysis, AnalysisRequest, Composed, HeatmapRecord, ReadingRecord, ReportRequest
 
 #: kinds without which there is no report: where one cannot be made, the reason is the study's
@@ -75,11 +75,11 @@ def analyse(
     ModelUnusable
         The classifier gave no usable scores.
     """
-    header = read_header(request.data)
-    declined = admit(header)
+    subject = read_subject(request.data, request.circumstances)
+    declined = admit(subject.header)
     if declined is not None:
         return declined
-    routed = _routed(header, request)
+    routed = _routed(subject, request)
     if isinstance(routed, Declined):
         return routed
     classifier = classifier_of(request.model or routed.model)
@@ -103,14 +103,15 @@ def analyse(
     )
 
 
-def _routed(header: Dataset, request: AnalysisRequest) -> Route | Declined:
+def _routed(subject: Subject, request: AnalysisRequest) -> Route | Declined:
+    routed: Route | Declined
     if request.rule is None:
-        routed = route(header, request.requestor, request.rules)
+        routed = route(subject, request.rules)
     else:
         named = next((each for each in request.rules if each.name == request.rule), None)
-        if named is None:
+        if named is None or named.analyse is None:
             return Declined(reason=f"the shadow rule {request.rule!r} is not there any more")
-        routed = route_by(named, header, request.requestor)
+        routed = route_by(named, named.analyse, subject)
     if isinstance(routed, Route) and request.shadow:
         return replace(routed, explain=(), send_to=())
     return routed

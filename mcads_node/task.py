@@ -8,7 +8,7 @@ from pathlib import Path
 
 from mcads_node.config import Rule
 from mcads_node.finding import Algorithm, Finding
-from mcads_node.instance import InputCheck, Requestor, View
+from mcads_node.instance import Circumstances, InputCheck, View
 from mcads_node.profile import Profile
 from mcads_node.result import ObjectKind, Referenced, Rendition, ReportContext, ResultObject
 from mcads_node.route import Route
@@ -20,9 +20,11 @@ class AnalysisRequest:
 
     #: the whole object as it was received: Part 10, or headerless
     data: bytes
-    requestor: Requestor
+    circumstances: Circumstances
     #: the administrator's rules, in their order
     rules: tuple[Rule, ...]
+    #: of the version that they are
+    rules_digest: str
     #: the rule that it falls under, where that is decided already: of a shadow
     rule: str | None = None
     #: that reads, instead of the rule's

@@ -15,7 +15,7 @@ from mcads_node import phantom, worker
 from mcads_node.classifier import Classifier, load_classifier
 from mcads_node.config import RoutesConfig
 from mcads_node.errors import ModelUnusable
-from mcads_node.instance import Declined, Requestor
+from mcads_node.instance import Circumstances, Declined, Requestor
 from mcads_node.model_store.store import ModelStore
 from mcads_node.profile import DEFAULT
 from mcads_node.result import ObjectKind, ReportContext
@@ -50,8 +50,9 @@ def request(analyse: dict[str, Any] | None = None, site: str = "Site A", **more:
     image.InstitutionName = site
     return AnalysisRequest(
         data=phantom.save(image),
-        requestor=SENDER,
+        circumstances=Circumstances(requestor=SENDER, received_at=NOW),
         rules=config.routes,
+        rules_digest="0" * 64,
         default_model=MODEL,
         profiles={"pacs": DEFAULT},
         context=ReportContext(series_started=NOW, created=NOW),

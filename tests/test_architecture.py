@@ -25,6 +25,7 @@ HOMES = {
     "apscheduler": {"tend"},
     "prometheus_client": {"metrics"},
     "cryptography": {"tls"},
+    "re2": {"pattern"},
     "yaml": {"yamlfile"},
     "pydantic": {"yamlfile", "config", "model_store"},
     "gdcm": {"read"},

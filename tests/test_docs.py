@@ -34,8 +34,18 @@ from tests.documents import OPERATIONS, ROOT, Block, blocks, commands, plain, pr
 BLOCKS = list(blocks())
 COMMANDS = commands()
 CLI: Any = typer.main.get_command(app)
-#: verbs that work, wait or download, and those that test_backup.py runs; the others are run
-NOT_RUN = ("serve", "demo", "analyse", "models fetch", "backup", "restore")
+#: verbs that work, wait or download, and those that test_backup.py and test_rules.py
+#: run; the others are run
+NOT_RUN = (
+    "serve",
+    "demo",
+    "analyse",
+    "models fetch",
+    "backup",
+    "restore",
+    "routes reload",
+    "routes rollback",
+)
 
 DESTINATION = {"ae_title": "PACS", "host": "127.0.0.1", "port": 104}
 NODE = {"destinations": {"pacs": DESTINATION, "archive": {**DESTINATION}}}
@@ -205,6 +215,7 @@ def node(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     }
     write_yaml(folder / "node.yaml", config)
     write_yaml(folder / "routes.yaml", ROUTES)
+    write_yaml(folder / "new.yaml", ROUTES)
     state = open_state(NodeConfig(node=NodeSection(data_dir=folder / "data")))
     stored = state.spool.write(b"bytes")
     state.workitems.record_received(
@@ -239,7 +250,8 @@ def test_a_documented_command_runs(arguments: tuple[str, ...], node: Path) -> No
     here = ("--data-dir", str(node.parent / "data")) if arguments[0] == "models" else ()
     done = subprocess.run(
         [sys.executable, "-m", "mcads_node", *arguments, *here],
-        env={**os.environ, "MCADS_CONFIG": str(node), "COLUMNS": "200"},
+        cwd=node.parent,
+        env={**os.environ, "PYTHONPATH": str(ROOT), "MCADS_CONFIG": str(node), "COLUMNS": "200"},
         capture_output=True,
         text=True,
         timeout=120,

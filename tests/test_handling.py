@@ -22,7 +22,7 @@ from tests.part10_files import DX_FOR_PRESENTATION, data_set_bytes, radiograph
 
 MODALITY = Requestor(ae_title="MODALITY", address="10.20.0.7", called_ae_title="MCADS")
 DESTINATIONS = {"pacs": "PACS", "archive": "ARCHIVE"}
-NIGHT = {"windows": [{"hours": "20:00-06:00"}], "time_zone": "Europe/Vilnius"}
+NIGHT = {"from": "20:00", "to": "06:00", "zone": "Europe/Vilnius"}
 READ: dict[str, Any] = {"analyse": {}, "send_to": ["pacs"]}
 
 
@@ -59,7 +59,7 @@ def test_the_first_rule_that_matches_says_how_urgent_it_is() -> None:
     ward = decide(arrival(StationName="WARD"))
     assert ward.priority is Priority.LOW
     assert ward.schedule is not None
-    assert ward.schedule.time_zone == "Europe/Vilnius"
+    assert ward.schedule.windows[0].zone == "Europe/Vilnius"
     assert decide(arrival()) == Handling()
 
 

@@ -20,7 +20,7 @@ from pydicom.uid import ExplicitVRLittleEndian
 from rich.console import Console
 from structlog.testing import capture_logs
 
-from mcads_node.config import Configuration, NodeConfig
+from mcads_node.config import Configuration, NodeConfig, RuleBook
 from mcads_node.errors import ConfigError
 from mcads_node.receive.crowd import MOST_OF_ONE_LISTED, MOST_OF_ONE_UNLISTED, MOST_STRANGERS
 from mcads_node.service.auditing import audit_of
@@ -73,7 +73,7 @@ def receiving(folder: Path, **sections: Any) -> Iterator[Place]:
     }
     config = NodeConfig.model_validate(settings)
     state = open_state(config)
-    configuration = Configuration(node=config, rules=())
+    configuration = Configuration(node=config, book=RuleBook())
     audit = audit_of(configuration, state)
     receiver = Receiver(configuration, state, disk_guard_of(config), audit, Pokes())
     receiver.start()

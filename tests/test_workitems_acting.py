@@ -55,7 +55,7 @@ from tests.workitems_samples import (
 )
 
 #: 08:00 is when the tests begin
-NIGHT = Schedule(windows=(Window(days=tuple(range(7)), begins=20 * 60, ends=6 * 60),), time_zone="UTC")
+NIGHT = Schedule(windows=(Window(days=tuple(range(7)), begins=20 * 3600, ends=6 * 3600, zone="UTC"),))
 EVENING = START.replace(hour=20)
 HELD = Handling(schedule=NIGHT)
 SHADOW = Handling(shadows=(ShadowWish(rule="new model"),))
@@ -524,7 +524,7 @@ def test_rows_of_an_older_version_come_along(
             config = Config()
             config.set_main_option("script_location", str(Path(migrations.__file__).parent))
             config.attributes["connection"] = connection
-            command.upgrade(config, "0005")
+            command.upgrade(config, "0006")
             for statement in OLD_ROWS:
                 zone = ".000000" if kind == "sqlite" else "+00:00"
                 connection.execute(text(statement.replace("+00:00", zone).replace(":", r"\:")))

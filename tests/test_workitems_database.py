@@ -380,8 +380,10 @@ def steps_of_a_claim(path: Path, waiting: int) -> int:
             " VALUES (1, '1.2', '2024-01-01 00:00:00.000000', '2024-01-01 00:00:00.000000')"
         )
         connection.executemany(
-            "INSERT INTO instances VALUES (?, 1, '1.2', ?, '1.2', 'A', 'A', 'A',"
-            " '2024-01-01 00:00:00.000000', ?, 1, ?, 'RECEIVED', NULL, NULL, NULL)",
+            "INSERT INTO instances (id, study_id, sop_class_uid, sop_instance_uid, transfer_syntax_uid,"
+            " requestor_ae_title, requestor_address, called_ae_title, received_at, path, size, digest, state)"
+            " VALUES (?, 1, '1.2', ?, '1.2', 'A', 'A', 'A',"
+            " '2024-01-01 00:00:00.000000', ?, 1, ?, 'RECEIVED')",
             [(n, f"1.2.{n}", str(n), f"{n:064x}") for n in range(1, waiting + 1)],
         )
         connection.execute(

@@ -54,7 +54,9 @@ STUDIES = ("1", "2")
 HANDLINGS = st.builds(
     Handling,
     priority=st.sampled_from(Priority),
-    schedule=st.sampled_from([None, Schedule(windows=(Window(days=(4, 5), begins=540, ends=60),))]),
+    schedule=st.sampled_from(
+        [None, Schedule(windows=(Window(days=(4, 5), begins=32400, ends=3600, zone="UTC"),))]
+    ),
     forward=st.sampled_from([(), ("pacs",)]),
     shadows=st.sampled_from([(), (ShadowWish(rule="new"),)]),
 )

@@ -20,6 +20,8 @@ from mcads_node.cli import looking  # isort: split
 
 from mcads_node.cli import acting  # isort: split
 
+from mcads_node.cli import routes  # isort: split
+
 from mcads_node.cli import models
 from mcads_node.cli.common import DEFAULT_CONFIG, app, err, out
 from mcads_node.cli.models import DEFAULT_DATA_DIR
@@ -35,6 +37,7 @@ __all__ = [
     "looking",
     "main",
     "models",
+    "routes",
     "running",
 ]
 

@@ -46,7 +46,8 @@ def reanalyse(
         str | None, typer.Argument(help="Study Instance UID, or the node's number of the study.")
     ] = None,
     since: Annotated[
-        str | None, typer.Option(help="Instead of a study: all that came within this age, such as 12h or 7d.")
+        str | None,
+        typer.Option(help="Instead of a study: all that came since, such as 7d, or a date."),
     ] = None,
     model: Annotated[str | None, typer.Option(help="Read with this model instead of the rules'.")] = None,
     shadow: Annotated[

@@ -1,14 +1,23 @@
 """The node's configuration: what ``node.yaml`` and ``routes.yaml`` may say."""
 
-from mcads_node.config.acting import AnalyseSection, ScheduleSection, WindowSection, hours_of
+from mcads_node.config.acting import AnalyseSection, hours_of, schedule_of
 from mcads_node.config.alerts import AlertsSection, EmailSection, WebhookSection
+from mcads_node.config.attributes import Attribute, Fact
 from mcads_node.config.audit import AuditSection
 from mcads_node.config.backup import BackupSection
-from mcads_node.config.conditions import FACTS_OF_THE_ASSOCIATION, Condition
+from mcads_node.config.conditions import Asked, Condition, Group, When
 from mcads_node.config.crossing import Known
 from mcads_node.config.destinations import CapturesSection, DestinationSection, SeriesSection, SRClass
 from mcads_node.config.disk import DiskSection
-from mcads_node.config.loading import Configuration, LoadedRules, known_to, load_configuration, load_rules
+from mcads_node.config.hours import Hours
+from mcads_node.config.loading import (
+    Configuration,
+    RuleBook,
+    known_to,
+    load_configuration,
+    load_rules,
+    parse_rules,
+)
 from mcads_node.config.monitoring import MonitoringSection
 from mcads_node.config.network import NetworkSection
 from mcads_node.config.node import AnalysisSection, NodeConfig, NodeSection, ReportSection, RequestorSection
@@ -20,10 +29,11 @@ from mcads_node.config.thresholds import ThresholdSet
 from mcads_node.config.tls import TlsSection
 
 __all__ = [
-    "FACTS_OF_THE_ASSOCIATION",
     "AlertsSection",
     "AnalyseSection",
     "AnalysisSection",
+    "Asked",
+    "Attribute",
     "AuditSection",
     "BackupSection",
     "CapturesSection",
@@ -33,8 +43,10 @@ __all__ = [
     "DestinationSection",
     "DiskSection",
     "EmailSection",
+    "Fact",
+    "Group",
+    "Hours",
     "Known",
-    "LoadedRules",
     "MonitoringSection",
     "NetworkSection",
     "NodeConfig",
@@ -45,16 +57,18 @@ __all__ = [
     "RetentionSection",
     "RoutesConfig",
     "Rule",
+    "RuleBook",
     "SRClass",
-    "ScheduleSection",
     "SeriesSection",
     "TendingSection",
     "ThresholdSet",
     "TlsSection",
     "WebhookSection",
-    "WindowSection",
+    "When",
     "hours_of",
     "known_to",
     "load_configuration",
     "load_rules",
+    "parse_rules",
+    "schedule_of",
 ]

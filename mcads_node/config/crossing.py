@@ -6,10 +6,13 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from itertools import combinations
 
+from mcads_node.config.cautions import implies
+from mcads_node.config.conditions import Asked, When
 from mcads_node.config.rules import RoutesConfig, Rule
 from mcads_node.config.thresholds import ThresholdSet
 from mcads_node.errors import Problem
 from mcads_node.result import ObjectKind
+from mcads_node.suggestion import did_you_mean
 from mcads_node.yamlfile import Document, KeyPath, dotted
 
 
@@ -31,8 +34,8 @@ def faults(document: Document, routes: RoutesConfig, known: Known) -> list[Probl
     return [_problem(document, at, message) for at, message in _faults(routes, known)]
 
 
-def cautions(document: Document, routes: RoutesConfig, known: Known) -> list[Problem]:
-    """Find what may be meant, and probably is not: it is told, and loaded."""
+def overlaps(document: Document, routes: RoutesConfig, known: Known) -> list[Problem]:
+    """Find what is said twice, or of what nobody asks: it is told, and loaded."""
     return [_problem(document, at, message) for at, message in _cautions(routes, known)]
 
 
@@ -56,7 +59,8 @@ def _faults(routes: RoutesConfig, known: Known) -> Iterator[tuple[KeyPath, str]]
         for name in rule.analyse.threshold_sets:
             if name not in sets:
                 choices = ", ".join(sorted(sets)) or "none"
-                yield (*at, "threshold_sets"), f"{name!r} is not one of the threshold_sets ({choices})"
+                near = did_you_mean(name, sets)
+                yield (*at, "threshold_sets"), f"{name!r} is not one of the threshold_sets ({choices}){near}"
             elif (sets[name].model or known.model) != model:
                 other = sets[name].model or known.model
                 yield (
@@ -72,14 +76,16 @@ def _unknown(
         return
     if model is not None and model not in known.labels_of:
         choices = ", ".join(sorted(known.labels_of))
-        yield (*at, "model"), f"{model!r} is not a model here; there are: {choices}"
+        near = did_you_mean(model, known.labels_of)
+        yield (*at, "model"), f"{model!r} is not a model here{near}; there are: {choices}"
         return
     # where analysis.model itself is not there, node.yaml is to blame, and told
     labels = known.labels_of.get(model or known.model)
     for label in thresholds:
         if labels is not None and label not in labels:
             choices = ", ".join(sorted(labels)) or "none"
-            yield (*at, "thresholds", label), f"{label!r} is not a finding of the model ({choices})"
+            near = did_you_mean(label, labels)
+            yield (*at, "thresholds", label), f"{label!r} is not a finding of the model{near} ({choices})"
 
 
 def _cautions(routes: RoutesConfig, known: Known) -> Iterator[tuple[KeyPath, str]]:
@@ -108,28 +114,36 @@ def _overlaps(at: KeyPath, rule: Rule, used: list[ThresholdSet]) -> Iterator[tup
                 f"{', '.join(both)}: the threshold set {each.name!r} says so too; the rule's own is used",
             )
     for first, second in combinations(used, 2):
-        if _may_both_apply(first, second):
-            yield (
-                (*at, "threshold_sets"),
-                f"{first.name!r} and {second.name!r} may apply to one image; the first of them is used",
-            )
+        said = _overlap(first, second)
+        if said:
+            yield (*at, "threshold_sets"), said
+
+
+def _overlap(first: ThresholdSet, second: ThresholdSet) -> str:
+    """Say how two sets, of which the first is asked first, are in each other's way; empty: they are not."""
+    if implies(second.when, first.when) and first.version in (None, second.version):
+        return f"{second.name!r} is never used: {first.name!r} takes all of it before"
+    narrower_first = implies(first.when, second.when) and second.version in (None, first.version)
+    if narrower_first or not _may_both_apply(first, second):
+        return ""
+    return f"{first.name!r} and {second.name!r} may apply to one image; the first of them is used"
 
 
 def _may_both_apply(first: ThresholdSet, second: ThresholdSet) -> bool:
-    if first.version is not None and second.version is not None and first.version != second.version:
+    if None not in (first.version, second.version) and first.version != second.version:
         return False
-    # sets that ask one attribute for different words cannot both be meant; a last one for the rest is usual
-    if not second.when and second.version is None:
-        return not first.when and first.version is None
-    return not any(
-        _apart(first.when[key].one_of, second.when[key].one_of) for key in first.when.keys() & second.when
-    )
+    # those that ask one attribute for different words cannot both be meant
+    ours, theirs = _words(first.when), _words(second.when)
+    return not any(ours[key].isdisjoint(theirs[key]) for key in ours.keys() & theirs)
 
 
-def _apart(first: Iterable[str] | None, second: Iterable[str] | None) -> bool:
-    if first is None or second is None:
-        return False
-    return {word.strip().casefold() for word in first}.isdisjoint(word.strip().casefold() for word in second)
+def _words(when: When) -> dict[str, frozenset[str]]:
+    """Give the words that attributes must be one of."""
+    return {
+        each.attribute.key: frozenset(word.strip().casefold() for word in each.condition.one_of)
+        for each in when
+        if isinstance(each, Asked) and each.condition.one_of is not None
+    }
 
 
 def _nobody_wants(at: KeyPath, rule: Rule, known: Known) -> Iterator[tuple[KeyPath, str]]:

@@ -2,36 +2,50 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from mcads_node.config.crossing import Known, cautions, faults
+from mcads_node.config.cautions import cautions
+from mcads_node.config.crossing import Known, faults, overlaps
 from mcads_node.config.node import NodeConfig
 from mcads_node.config.rules import RoutesConfig, Rule
 from mcads_node.config.tls import validation_context
 from mcads_node.config.vocabulary import Section
 from mcads_node.errors import ConfigError, Problem
-from mcads_node.yamlfile import read_document
+from mcads_node.suggestion import did_you_mean
+from mcads_node.yamlfile import parse_document, read_document, read_text
+
+
+@dataclass(frozen=True, kw_only=True)
+class RuleBook:
+    """One version of ``routes.yaml``, as it was accepted."""
+
+    rules: tuple[Rule, ...] = ()
+    #: the file's text, with its comments
+    text: str = ""
+    #: what an administrator may not have meant
+    cautions: tuple[Problem, ...] = ()
+
+    @cached_property
+    def digest(self) -> str:
+        """SHA-256 of the text as UTF-8, hex: the name of this version."""
+        return hashlib.sha256(self.text.encode()).hexdigest()
 
 
 class Configuration(Section):
     """Everything the administrator has said, checked."""
 
     node: NodeConfig
-    rules: tuple[Rule, ...]
-    #: of the rules: what may be meant, and probably is not; a line each
-    cautions: tuple[str, ...] = ()
+    book: RuleBook
 
-
-@dataclass(frozen=True, kw_only=True)
-class LoadedRules:
-    """The rules of a ``routes.yaml``, checked."""
-
-    rules: tuple[Rule, ...]
-    #: what may be meant, and probably is not
-    cautions: tuple[Problem, ...] = ()
+    @property
+    def rules(self) -> tuple[Rule, ...]:
+        """The rules of ``routes.yaml``, in their order."""
+        return self.book.rules
 
 
 def load_configuration(path: Path, labels_of: Mapping[str, Iterable[str]]) -> Configuration:
@@ -57,19 +71,21 @@ def load_configuration(path: Path, labels_of: Mapping[str, Iterable[str]]) -> Co
         problems += error.problems
         # go on with what can be known, so that the problems of both files are told together
         node = NodeConfig()
-    if node.analysis.model not in labels_of:
-        message = f"{node.analysis.model!r} is not a model here; there are: {', '.join(sorted(labels_of))}"
+    model = node.analysis.model
+    if model not in labels_of:
+        there = f"there are: {', '.join(sorted(labels_of))}"
+        message = f"{model!r} is not a model here{did_you_mean(model, labels_of)}; {there}"
         line = document.lines.get(("analysis", "model"))
         problems.append(Problem(file=str(path), line=line, key="analysis.model", message=message))
-    loaded = LoadedRules(rules=())
+    book = RuleBook()
     try:
         known = replace(known_to(node, labels_of), destinations=_keys(document.plain, "destinations"))
-        loaded = load_rules(path.parent / node.routes, known)
+        book = load_rules(path.parent / node.routes, known)
     except ConfigError as error:
         problems += error.problems
     if problems:
         raise ConfigError(problems)
-    return Configuration(node=node, rules=loaded.rules, cautions=tuple(map(str, loaded.cautions)))
+    return Configuration(node=node, book=book)
 
 
 def known_to(node: NodeConfig, labels_of: Mapping[str, Iterable[str]] | None) -> Known:
@@ -82,7 +98,7 @@ def known_to(node: NodeConfig, labels_of: Mapping[str, Iterable[str]] | None) ->
     )
 
 
-def load_rules(path: Path, known: Known) -> LoadedRules:
+def load_rules(path: Path, known: Known) -> RuleBook:
     """Read ``routes.yaml`` at `path`.
 
     Parameters
@@ -97,12 +113,18 @@ def load_rules(path: Path, known: Known) -> LoadedRules:
     ConfigError
         With all problems.
     """
-    document = read_document(path)
+    return parse_rules(read_text(path), path, known)
+
+
+def parse_rules(text: str, path: Path, known: Known) -> RuleBook:
+    """Read rules from `text`, which stands, or is to stand, at `path`; otherwise as `load_rules`."""
+    document = parse_document(text, path)
     routes = document.fit(RoutesConfig, {"destinations": known.destinations})
     found = faults(document, routes, known)
     if found:
         raise ConfigError(found)
-    return LoadedRules(rules=routes.routes, cautions=tuple(cautions(document, routes, known)))
+    doubts = (*cautions(document, routes.routes, known.destinations), *overlaps(document, routes, known))
+    return RuleBook(rules=routes.routes, text=text, cautions=doubts)
 
 
 def _keys(plain: Any, section: str) -> tuple[str, ...]:

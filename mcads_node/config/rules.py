@@ -5,10 +5,19 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Annotated, Self
 
-from pydantic import Field, PrivateAttr, ValidationInfo, field_validator, model_validator
+from pydantic import (
+    Field,
+    PlainValidator,
+    PrivateAttr,
+    ValidationInfo,
+    WithJsonSchema,
+    field_validator,
+    model_validator,
+)
 
-from mcads_node.config.acting import AnalyseSection, PriorityWord, ScheduleSection
-from mcads_node.config.conditions import Condition, known_keywords
+from mcads_node.config.acting import AnalyseSection, PriorityWord
+from mcads_node.config.conditions import WHEN_SCHEMA, When, read_when
+from mcads_node.config.hours import Hours
 from mcads_node.config.thresholds import ThresholdSet
 from mcads_node.config.vocabulary import Name, Section, all_known
 from mcads_node.priority import Priority
@@ -24,7 +33,7 @@ class Rule(Section):
     """One rule of ``routes.yaml``: what it matches, and what is done then."""
 
     name: Annotated[str, Field(min_length=1)]
-    when: dict[str, Condition]
+    when: Annotated[When, PlainValidator(read_when), WithJsonSchema(WHEN_SCHEMA)]
     analyse: AnalyseSection | None = None
     decline: str | None = None
     complete_when: CompleteWhen = CompleteWhen()
@@ -32,7 +41,7 @@ class Rule(Section):
     forward: tuple[Name, ...] = ()
     forward_back: bool = False
     priority: PriorityWord | None = None
-    schedule: ScheduleSection | None = None
+    schedule: tuple[Hours, ...] = ()
     shadow: bool = False
     #: those that `analyse.threshold_sets` names, in its order
     _threshold_sets: tuple[ThresholdSet, ...] = PrivateAttr(default=())
@@ -49,10 +58,10 @@ class Rule(Section):
             return Priority.LOW if self.shadow else Priority.ROUTINE
         return Priority.of(self.priority)
 
-    @field_validator("when")
+    @field_validator("schedule", mode="before")
     @classmethod
-    def _known_keywords(cls, value: dict[str, Condition]) -> dict[str, Condition]:
-        return known_keywords(value)
+    def _one_or_several(cls, value: object) -> object:
+        return (value,) if isinstance(value, dict) else value
 
     @field_validator("send_to", "forward")
     @classmethod
@@ -72,7 +81,7 @@ class Rule(Section):
             raise ValueError(f"rule {self.name!r} analyses, so send_to must name a destination")
         if self.forward_back and not self.forward:
             raise ValueError(f"rule {self.name!r}: forward_back is for a rule that forwards")
-        if self.schedule is not None and self.analyse is None:
+        if self.schedule and self.analyse is None:
             raise ValueError(f"rule {self.name!r}: schedule is for a rule that analyses")
         return self
 

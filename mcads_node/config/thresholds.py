@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import Annotated
 
-from pydantic import Field, field_validator
+from pydantic import Field, PlainValidator, WithJsonSchema
 
-from mcads_node.config.conditions import Condition, known_keywords
+from mcads_node.config.conditions import WHEN_SCHEMA, When, read_when
 from mcads_node.config.vocabulary import Fraction, Name, Section
 
 
@@ -16,10 +16,5 @@ class ThresholdSet(Section):
     name: Name
     model: Name | None = None
     version: Annotated[int, Field(ge=1)] | None = None
-    when: dict[str, Condition] = Field(default_factory=dict)
+    when: Annotated[When, PlainValidator(read_when), WithJsonSchema(WHEN_SCHEMA)] = ()
     thresholds: Annotated[dict[str, Fraction], Field(min_length=1)]
-
-    @field_validator("when")
-    @classmethod
-    def _known_keywords(cls, value: dict[str, Condition]) -> dict[str, Condition]:
-        return known_keywords(value)

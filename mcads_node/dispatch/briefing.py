@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 
 import structlog
 
-from mcads_node.config import Rule
+from mcads_node.config import RuleBook
 from mcads_node.errors import FileUnreadable, PermanentError
 from mcads_node.finding import Algorithm
 from mcads_node.profile import OF_IMAGES, Profile, wanted
@@ -39,19 +39,22 @@ class Briefing:
         self._spool = state.spool
         self._results = state.results
         self._profiles = profiles
-        self._rules: tuple[Rule, ...] = ()
+        self._book = RuleBook()
 
-    def use_rules(self, rules: tuple[Rule, ...]) -> None:
-        """Route by `rules` from the next image on."""
-        self._rules = rules
+    def use_rules(self, book: RuleBook) -> None:
+        """Route by the rules of `book` from the next image on."""
+        self._book = book
 
     def analysis(self, item: Workitem) -> AnalysisRequest:
         """Say what is to be analysed, and by which rules."""
         assert item.instance is not None  # noqa: S101 - every analyse item has one (a CHECK in the schema)
+        # taken once: another thread may put another version in its place meanwhile
+        book = self._book
         return AnalysisRequest(
             data=self._spool.read(item.instance.path),
-            requestor=item.instance.requestor,
-            rules=self._rules,
+            circumstances=self._workitems.circumstances(item),
+            rules=book.rules,
+            rules_digest=book.digest,
             rule=item.rule,
             model=item.model,
             shadow=item.purpose is Purpose.SHADOW,

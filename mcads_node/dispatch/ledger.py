@@ -76,6 +76,12 @@ class Ledger:
         self._poke_delivery = poke_delivery
         #: files written for an item and not on record yet
         self._written: dict[Claim, list[StoredFile]] = {}
+        #: digest of the rules that an image is analysed by
+        self._rules: dict[Claim, str] = {}
+
+    def note_rules(self, item: Workitem, digest: str) -> None:
+        """Remember by which version of the rules an image is analysed."""
+        self._rules[claim_of(item)] = digest
 
     def enter(self, item: Workitem, future: Future[Any]) -> Ending:
         """Commit the result of a piece of work, or its failure.
@@ -107,6 +113,7 @@ class Ledger:
         succeeded although its answer was lost.
         """
         self._written.pop(claim_of(item), None)
+        self._rules.pop(claim_of(item), None)
 
     def _enter_failure(self, item: Workitem, failure: BaseException) -> Ending:
         if isinstance(failure, TransientError) and not isinstance(failure, WorkerLost | FileUnreadable):
@@ -125,14 +132,16 @@ class Ledger:
         return Ending.FAILED
 
     def _complete_analysis(self, item: Workitem, outcome: Analysis | Declined) -> bool:
+        digest = self._rules.get(claim_of(item))
         if isinstance(outcome, Declined):
-            completed = self._workitems.complete_analysis(item, InstanceDeclined(reason=outcome.reason))
+            declined = InstanceDeclined(reason=outcome.reason, rules_digest=digest)
+            completed = self._workitems.complete_analysis(item, declined)
             if completed:
                 log.info("instance.declined", study=item.study_instance_uid, reason=outcome.reason)
                 if item.purpose is Purpose.FIRST:
                     metrics.declined()
             return completed
-        completed = self._workitems.complete_analysis(item, self._analysed(item, outcome))
+        completed = self._workitems.complete_analysis(item, self._analysed(item, outcome, digest))
         if completed:
             log.info(
                 "instance.analysed",
@@ -143,7 +152,7 @@ class Ledger:
             _count(item, outcome)
         return completed
 
-    def _analysed(self, item: Workitem, outcome: Analysis) -> InstanceAnalysed:
+    def _analysed(self, item: Workitem, outcome: Analysis, digest: str | None) -> InstanceAnalysed:
         """Write what was made; of a shadow nothing is, and nothing of the image is kept."""
         told = InstanceAnalysed(
             route=outcome.route.rule,
@@ -157,6 +166,7 @@ class Ledger:
             send_to=outcome.route.send_to,
             kinds=outcome.route.objects,
             quiet_seconds=outcome.route.quiet_seconds,
+            rules_digest=digest,
         )
         if item.purpose is Purpose.SHADOW:
             return told

@@ -7,18 +7,17 @@ original goes on though it is never analysed. Where no rule asks for any of this
 from __future__ import annotations
 
 from collections.abc import Mapping
+from datetime import UTC, datetime
 from typing import Final
 
-from pydicom.dataset import Dataset
-
-from mcads_node.config import Rule
+from mcads_node.config import Rule, schedule_of
 from mcads_node.errors import InstanceUnreadable
-from mcads_node.instance import Requestor
+from mcads_node.instance import Circumstances
 from mcads_node.priority import Priority
 from mcads_node.product import own_output
-from mcads_node.read.part10 import read_header
 from mcads_node.receive.arrival import Arrival
-from mcads_node.route import matching
+from mcads_node.route import Subject, judge, read_subject
+from mcads_node.schedule import Schedule
 from mcads_node.workitems.records import Handling, ShadowWish
 
 _AS_USUAL: Final = Handling()
@@ -52,46 +51,48 @@ class Handler:
         if not any(_asks(rule) for rule in rules):
             return _AS_USUAL
         try:
-            header = read_header(arrival.meta + arrival.dataset)
+            subject = read_subject(arrival.meta + arrival.dataset, _circumstances(arrival))
         except InstanceUnreadable as error:
             if not any(rule.forward for rule in rules):
                 return _AS_USUAL
             return Handling(withheld=(f"its header cannot be read: {error}",))
-        return self._decide(header, arrival.requestor, rules)
-
-    def _decide(self, header: Dataset, requestor: Requestor, rules: tuple[Rule, ...]) -> Handling:
-        used: Rule | None = None
-        shadows: list[ShadowWish] = []
-        for rule in matching(header, requestor, rules):
-            if rule.shadow:
-                schedule = rule.schedule.schedule if rule.schedule else None
-                shadows.append(ShadowWish(rule=rule.name, priority=rule.urgency, schedule=schedule))
-            else:
-                used = rule
-        if used is None:
-            return Handling(shadows=tuple(shadows))
-        forward, withheld = self._forward(used, header, requestor)
+        judged = [each for each in judge(subject, rules) if each.matches]
+        shadows = tuple(
+            ShadowWish(rule=each.rule.name, priority=each.rule.urgency, schedule=_schedule(each.rule))
+            for each in judged
+            if each.rule.shadow
+        )
+        if not judged or not judged[-1].is_used:
+            return Handling(shadows=shadows)
+        used = judged[-1].rule
+        forward, withheld = self._forward(used, subject)
         return Handling(
             priority=used.urgency,
-            schedule=used.schedule.schedule if used.schedule else None,
+            schedule=_schedule(used),
             forward=forward,
             withheld=withheld,
-            shadows=tuple(shadows),
+            shadows=shadows,
         )
 
-    def _forward(
-        self, rule: Rule, header: Dataset, requestor: Requestor
-    ) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    def _forward(self, rule: Rule, subject: Subject) -> tuple[tuple[str, ...], tuple[str, ...]]:
         """Say where an object goes, and why it does not go where it would: nothing goes in a circle."""
-        if rule.forward and own_output(header):
+        if rule.forward and own_output(subject.header):
             return (), ("it is a result of this product coming back",)
+        sender = subject.circumstances.requestor.ae_title
         back = [
-            name
-            for name in rule.forward
-            if not rule.forward_back and self._destinations.get(name) == requestor.ae_title
+            name for name in rule.forward if not rule.forward_back and self._destinations.get(name) == sender
         ]
         names = tuple(dict.fromkeys(name for name in rule.forward if name not in back))
         return names, tuple(f"it came from {name}, and forward_back is not set" for name in back)
+
+
+def _circumstances(arrival: Arrival) -> Circumstances:
+    """Say how it came; what there is of its study is not looked up, for which its sender would wait."""
+    return Circumstances(requestor=arrival.requestor, received_at=datetime.now(UTC))
+
+
+def _schedule(rule: Rule) -> Schedule | None:
+    return schedule_of(rule.schedule) if rule.schedule else None
 
 
 def _asks(rule: Rule) -> bool:

@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
-from pydicom.dataset import Dataset
-
-from mcads_node.config import Condition, Rule, ThresholdSet
-from mcads_node.instance import Declined, Requestor
+from mcads_node.config import AnalyseSection, Rule, ThresholdSet
+from mcads_node.instance import Declined
 from mcads_node.result import ObjectKind
-from mcads_node.route.matching import holds
-from mcads_node.route.values import values_of
+from mcads_node.route.matching import Outcome, Term, evaluate
+from mcads_node.route.values import Subject
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -38,15 +36,48 @@ class Route:
     quiet_seconds: float
 
 
-def route(header: Dataset, requestor: Requestor, rules: Iterable[Rule]) -> Route | Declined:
+@dataclass(frozen=True, kw_only=True)
+class Judgement:
+    """One rule held against one image."""
+
+    rule: Rule
+    #: all that its ``when`` asks, and what was found
+    term: Term
+
+    @property
+    def matches(self) -> bool:
+        """Whether the rule takes the image.
+
+        One that declines does as well where it cannot be decided, since a value it asks of cannot be read:
+        what it is there to keep out does not come in through a damaged header.
+        """
+        if self.term.outcome is Outcome.UNDECIDED:
+            return self.rule.decline is not None
+        return self.term.outcome is Outcome.HOLDS
+
+    @property
+    def is_used(self) -> bool:
+        """Whether the image is treated by the rule; by a shadow it is only read besides."""
+        return self.matches and not self.rule.shadow
+
+
+def judge(subject: Subject, rules: Iterable[Rule]) -> tuple[Judgement, ...]:
+    """Hold rules against an image, in their order, up to the first that is used, which is the last given."""
+    judged = []
+    for rule in rules:
+        judged.append(Judgement(rule=rule, term=evaluate(rule.when, subject)))
+        if judged[-1].is_used:
+            break
+    return tuple(judged)
+
+
+def route(subject: Subject, rules: Iterable[Rule]) -> Route | Declined:
     """Find the first rule that matches, and is no shadow.
 
     Parameters
     ----------
-    header
-        Data set of the image; pixels are not looked at.
-    requestor
-        Who sent it.
+    subject
+        The image, and how it came.
     rules
         In the order of the file.
 
@@ -55,38 +86,37 @@ def route(header: Dataset, requestor: Requestor, rules: Iterable[Rule]) -> Route
     Route or Declined
         Declined where the rule says so, or where no rule matches: nothing is analysed by default.
     """
-    for rule in matching(header, requestor, rules):
-        if not rule.shadow:
-            return route_by(rule, header, requestor)
-    return Declined(reason="no rule of the routes matches")
+    return verdict(judge(subject, rules), subject)
 
 
-def matching(header: Dataset, requestor: Requestor, rules: Iterable[Rule]) -> Iterator[Rule]:
-    """Give the rules that an image falls under: shadows, and after them the one that is used, if any."""
-    for rule in rules:
-        if _all_hold(rule.when, header, requestor):
-            yield rule
-            if not rule.shadow:
-                return
-
-
-def route_by(rule: Rule, header: Dataset, requestor: Requestor) -> Route | Declined:
-    """Say what a rule, which is taken to match, has done with an image."""
+def verdict(judged: Sequence[Judgement], subject: Subject) -> Route | Declined:
+    """Say what follows from what `judge` found."""
+    if not judged or not judged[-1].is_used:
+        return Declined(reason="no rule of the routes matches")
+    rule = judged[-1].rule
     if rule.analyse is None:
-        return Declined(reason=f"{rule.decline} (rule {rule.name!r})")
-    analyse = rule.analyse
+        return Declined(reason=f"{rule.decline} (rule {rule.name!r}{_doubt(judged[-1].term)})")
+    return route_by(rule, rule.analyse, subject)
+
+
+def route_by(rule: Rule, analyse: AnalyseSection, subject: Subject) -> Route:
+    """Say how a rule, which is taken to match, has an image analysed."""
     return Route(
         rule=rule.name,
         model=analyse.model,
         explain=() if rule.shadow else analyse.explain,
         explain_top_finding=analyse.explain_top_finding,
         thresholds=analyse.thresholds,
-        threshold_sets=tuple(each for each in rule.threshold_sets if _all_hold(each.when, header, requestor)),
+        threshold_sets=tuple(
+            each for each in rule.threshold_sets if evaluate(each.when, subject).outcome is Outcome.HOLDS
+        ),
         objects=analyse.objects,
         send_to=rule.send_to,
         quiet_seconds=rule.complete_when.quiet_seconds,
     )
 
 
-def _all_hold(when: Mapping[str, Condition], header: Dataset, requestor: Requestor) -> bool:
-    return all(holds(condition, values_of(key, header, requestor)) for key, condition in when.items())
+def _doubt(term: Term) -> str:
+    """Say what could not be decided; of the value itself, which may tell of a patient, nothing is told."""
+    undecided = "; ".join(each.asked for each in term.undecided())
+    return f", which cannot be decided: {undecided}" if undecided else ""

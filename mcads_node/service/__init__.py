@@ -13,7 +13,7 @@ from mcads_node.service.configured import (
     tls_of,
 )
 from mcads_node.service.node import Node
-from mcads_node.service.roles import ALL_ROLES, Role
+from mcads_node.service.roles import ALL_ROLES, Role, holder_of
 from mcads_node.service.serve import serve
 from mcads_node.service.watch import limits_of, monitoring_port
 
@@ -26,6 +26,7 @@ __all__ = [
     "check_models",
     "destination_address",
     "disk_guard_of",
+    "holder_of",
     "labels_of",
     "limits_of",
     "load",

@@ -7,11 +7,9 @@ import os
 from collections.abc import Iterable
 from pathlib import Path
 
-import structlog
-
 from mcads_node.association import Timeouts
 from mcads_node.compute import Compute
-from mcads_node.config import Configuration, DestinationSection, NodeConfig, load_configuration
+from mcads_node.config import Configuration, DestinationSection, NodeConfig, Rule, load_configuration
 from mcads_node.deliver.send import Caller, DestinationAddress
 from mcads_node.disk import DiskGuard
 from mcads_node.model_store.store import ModelStore
@@ -19,8 +17,6 @@ from mcads_node.shipped import shipped_folder
 from mcads_node.state import weights_dir
 from mcads_node.task import WorkerSettings
 from mcads_node.tls import PeerTls, Tls, TlsFiles
-
-log = structlog.stdlib.get_logger(__name__)
 
 #: what "auto" stops at: each worker holds a model of its own
 _MOST_WORKERS = 8
@@ -40,33 +36,27 @@ def load(config: Path) -> Configuration:
 def labels_of() -> dict[str, tuple[str, ...]]:
     """Give the labels of each model that is installed, by its name."""
     store = ModelStore(models_dir=shipped_folder("models"), weights_dir=Path())
-    return {name: store.manifest(name).labels for name in store.list()}
+    return {name: tuple(store.manifest(name).labels) for name in store.list()}
 
 
-def models_of(configuration: Configuration) -> tuple[str, ...]:
+def models_of(node: NodeConfig, rules: Iterable[Rule]) -> tuple[str, ...]:
     """Name every model that reads: the node's own first, then those of rules."""
-    named = (rule.analyse.model for rule in configuration.rules if rule.analyse is not None)
-    return tuple(dict.fromkeys([configuration.node.analysis.model, *(name for name in named if name)]))
+    named = (rule.analyse.model for rule in rules if rule.analyse is not None)
+    return tuple(dict.fromkeys([node.analysis.model, *(name for name in named if name)]))
 
 
-def tell_cautions(cautions: Iterable[object]) -> None:
-    """Say what may be meant in the rules, and probably is not."""
-    for each in cautions:
-        log.warning("routes.caution", text=str(each))
-
-
-def model_store(configuration: Configuration) -> ModelStore:
+def model_store(node: NodeConfig) -> ModelStore:
     """Open the store of models that a node of this configuration uses."""
-    folder = weights_dir(configuration.node.node.data_dir)
+    folder = weights_dir(node.node.data_dir)
     return ModelStore(models_dir=shipped_folder("models"), weights_dir=folder)
 
 
-def check_models(configuration: Configuration) -> dict[str, str]:
+def check_models(node: NodeConfig, rules: Iterable[Rule]) -> dict[str, str]:
     """Make sure of every model that reads, as `check_model` does; give their digests by name."""
-    return {name: check_model(configuration, name) for name in models_of(configuration)}
+    return {name: check_model(node, name) for name in models_of(node, rules)}
 
 
-def check_model(configuration: Configuration, name: str) -> str:
+def check_model(node: NodeConfig, name: str) -> str:
     """Make sure that a model may serve, and its weights are the pinned ones; give their digest.
 
     Raises
@@ -74,13 +64,12 @@ def check_model(configuration: Configuration, name: str) -> str:
     ModelUnusable
         With what to do.
     """
-    analysis = configuration.node.analysis
     with contextlib.suppress(OSError):
         # before weights are written to a folder in it, which would be made for all to read; who locks it
         # tells of what is wrong with it
-        configuration.node.node.data_dir.mkdir(parents=True, exist_ok=True, mode=0o700)
-    store = model_store(configuration)
-    store.require_allowed(name, allow_demonstration=analysis.allow_demonstration_models)
+        node.node.data_dir.mkdir(parents=True, exist_ok=True, mode=0o700)
+    store = model_store(node)
+    store.require_allowed(name, allow_demonstration=node.analysis.allow_demonstration_models)
     return store.verify(name)
 
 
@@ -150,7 +139,7 @@ def compute_of(configuration: Configuration) -> Compute:
         models_dir=shipped_folder("models"),
         weights_dir=weights_dir(configuration.node.node.data_dir),
         model=analysis.model,
-        others=models_of(configuration)[1:],
+        others=models_of(configuration.node, configuration.rules)[1:],
         allow_demonstration=analysis.allow_demonstration_models,
         memory_limit_mib=analysis.memory_limit_mib,
     )

@@ -14,7 +14,7 @@ import structlog
 
 from mcads_node import __version__
 from mcads_node.compute import Compute
-from mcads_node.config import Configuration, known_to, load_rules
+from mcads_node.config import Configuration, RuleBook, known_to, load_rules
 from mcads_node.deliver.deliverer import Deliverer, DeliverySettings, Shelves
 from mcads_node.dispatch import Dispatcher, DispatchSettings
 from mcads_node.errors import NodeError
@@ -29,7 +29,6 @@ from mcads_node.service.configured import (
     destination_address,
     disk_guard_of,
     labels_of,
-    tell_cautions,
     tls_of,
 )
 from mcads_node.service.delivering import all_of, count_commitment, count_transfer, terms_of
@@ -40,6 +39,7 @@ from mcads_node.service.roles import ALL_ROLES, Role
 from mcads_node.service.watch import Watch, Watched, alert_job
 from mcads_node.state import open_state
 from mcads_node.tend import Tender
+from mcads_node.workitems import KEPT, RELOADED
 
 log = structlog.stdlib.get_logger(__name__)
 
@@ -141,7 +141,7 @@ class Node:
             poke_delivery=self._deliverer.poke if self._deliverer else _nobody,
             settings=DispatchSettings(worker=self._name, lease=self._lease),
         )
-        dispatcher.use_rules(self._configuration.rules)
+        dispatcher.use_rules(self._configuration.book)
         return dispatcher
 
     def start(self) -> None:
@@ -163,6 +163,7 @@ class Node:
         if self._deliverer is not None:
             self._start(self._deliverer.start, self._deliverer.stop)
         if self._dispatcher is not None:
+            self._accept(self._configuration.book, "start")
             self._start(self._dispatcher.start, partial(self._dispatcher.stop, WORK_GRACE_SECONDS))
         if self._receiver is not None:
             self._start(self._receiver.start, partial(self._receiver.stop, RECEIVE_GRACE_SECONDS))
@@ -205,27 +206,46 @@ class Node:
         They are held against the destinations and the model that this node runs with, not against what
         ``node.yaml`` says by now: that takes a restart.
 
+        A process that neither receives nor analyses uses no rules, and reads none.
+
         Raises
         ------
-        ConfigError
-            The rules are wrong; those that were used go on being used.
-        ModelUnusable
-            A model that they name cannot be used; likewise.
+        NodeError
+            The rules are wrong, or a model that they name cannot be used, or they cannot be put on record;
+            those that were used go on being used.
         """
+        if self._dispatcher is None and self._receiver is None:
+            return
         node = self._configuration.node
+        path = config.parent / node.routes
+        if self._dispatcher is None:
+            # who analyses speaks for the node
+            self._use_rules(load_rules(path, known_to(node, labels_of())))
+            return
         try:
-            loaded = load_rules(config.parent / node.routes, known_to(node, labels_of()))
-            if Role.ANALYSE in self._roles:
-                check_models(self._configuration.model_copy(update={"rules": loaded.rules}))
+            book = load_rules(path, known_to(node, labels_of()))
+            check_models(node, book.rules)
+            # on record before the first image is treated by them
+            self._accept(book, "reload")
         except NodeError as error:
-            self._note("routes kept", str(error))
+            self._note(KEPT, str(error))
             raise
-        self._note("routes reloaded", f"{len(loaded.rules)} rules")
-        tell_cautions(loaded.cautions)
+        self._use_rules(book)
+        self._note(RELOADED, book.digest)
+
+    def _use_rules(self, book: RuleBook) -> None:
         if self._dispatcher is not None:
-            self._dispatcher.use_rules(loaded.rules)
+            self._dispatcher.use_rules(book)
         if self._receiver is not None:
-            self._receiver.use_rules(loaded.rules)
+            self._receiver.use_rules(book.rules)
+        log.info("routes.reloaded", digest=book.digest, rules=len(book.rules))
+
+    def _accept(self, book: RuleBook, why: str) -> None:
+        workitems = self._state.workitems
+        who = workitems.who_asked_for_rules() if why == "reload" else None
+        workitems.accept_rules(book.digest, book.text, who=who or self._name, why=why)
+        for caution in book.cautions:
+            log.warning("routes.caution", caution=str(caution))
 
     def reload_certificates(self) -> None:
         """Read certificates, key and CAs again; if they are right, the next association uses them."""

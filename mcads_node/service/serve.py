@@ -14,9 +14,9 @@ from types import FrameType
 import structlog
 
 from mcads_node import __version__, metrics
-from mcads_node.errors import ConfigError, ModelUnusable, NodeError
+from mcads_node.errors import NodeError
 from mcads_node.sdnotify import notify
-from mcads_node.service.configured import check_models, load, tell_cautions
+from mcads_node.service.configured import check_models, load
 from mcads_node.service.node import Node
 from mcads_node.service.roles import ALL_ROLES, Role, alone_in
 
@@ -38,9 +38,8 @@ def serve(config: Path, roles: Collection[Role] = ALL_ROLES) -> None:
         It cannot start, and why.
     """
     configuration = load(config)
-    digests = check_models(configuration) if Role.ANALYSE in roles else {}
+    digests = check_models(configuration.node, configuration.rules) if Role.ANALYSE in roles else {}
     digest = digests.get(configuration.node.analysis.model)
-    tell_cautions(configuration.cautions)
     # a SimpleQueue, since its put may be interrupted by another put: by a second signal during the first
     asked: queue.SimpleQueue[int] = queue.SimpleQueue()
 
@@ -98,6 +97,5 @@ def _wait_for_the_end(config: Path, node: Node, asked: queue.SimpleQueue[int]) -
         node.reload_certificates()
         try:
             node.reload_rules(config)
-            log.info("routes.reloaded")
-        except (ConfigError, ModelUnusable) as error:
+        except NodeError as error:
             log.error("routes.kept", reason=str(error))

@@ -11,10 +11,10 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from mcads_node.compute import Compute, WorkerLost
-from mcads_node.config import Known, Rule, load_rules
+from mcads_node.config import Known, RuleBook, load_rules
 from mcads_node.errors import NodeError, PermanentError
 from mcads_node.finding import Algorithm, Finding
-from mcads_node.instance import Declined, InputCheck, Requestor
+from mcads_node.instance import Circumstances, Declined, InputCheck, Requestor
 from mcads_node.profile import DEFAULT
 from mcads_node.read.part10 import read_dataset
 from mcads_node.report.readback import picture_in
@@ -91,9 +91,9 @@ def offline_compute(data_dir: Path, model: str) -> Iterator[Compute]:
         compute.stop(grace_seconds=0)
 
 
-def rules_in(routes: Path | None) -> tuple[Rule, ...]:
+def rules_in(routes: Path | None) -> RuleBook:
     """Read the rules of a ``routes.yaml``, or those that are shipped; destinations are not asked for."""
-    return load_rules(routes or shipped_folder("config") / "routes.yaml", Known()).rules
+    return load_rules(routes or shipped_folder("config") / "routes.yaml", Known())
 
 
 def files_in(paths: Iterable[Path]) -> Iterator[Path]:
@@ -109,7 +109,7 @@ def analyse_files(
     files: Sequence[Path],
     out: Path,
     compute: Compute,
-    rules: tuple[Rule, ...],
+    book: RuleBook,
     progress: Callable[[], None],
 ) -> OfflineResult:
     """Analyse `files`, report their studies, and write all objects below `out`.
@@ -125,7 +125,7 @@ def analyse_files(
         Folder of the results; made where it is not there. Each study has a folder of its own in it.
     compute
         Where the work is done.
-    rules
+    book
         As in ``routes.yaml``.
     progress
         Called after each file.
@@ -134,7 +134,7 @@ def analyse_files(
     # drawn anew each time: what is written here has other times than a node's, and so needs other UIDs
     installation = str(uuid.uuid4())
     context = ReportContext(installation=installation, series_started=now, created=now)
-    run = _Run(out, compute, rules, context)
+    run = _Run(out, compute, book, context)
     outcomes = []
     for file in files:
         outcomes.append(run.analyse(file))
@@ -151,10 +151,10 @@ def analyse_files(
 class _Run:
     """What is gathered while files are analysed one after the other."""
 
-    def __init__(self, out: Path, compute: Compute, rules: tuple[Rule, ...], context: ReportContext) -> None:
+    def __init__(self, out: Path, compute: Compute, book: RuleBook, context: ReportContext) -> None:
         self._out = out
         self._compute = compute
-        self._rules = rules
+        self._book = book
         self._context = context
         #: by Study Instance UID and model: what a report needs, without the large objects
         self._studies: dict[str, dict[Algorithm, list[ReadingRecord]]] = {}
@@ -167,9 +167,10 @@ class _Run:
         try:
             request = AnalysisRequest(
                 data=file.read_bytes(),
-                requestor=NOBODY,
-                rules=self._rules,
-                profiles={name: DEFAULT for rule in self._rules for name in rule.send_to},
+                circumstances=Circumstances(requestor=NOBODY, received_at=self._context.created),
+                rules=self._book.rules,
+                rules_digest=self._book.digest,
+                profiles={name: DEFAULT for rule in self._book.rules for name in rule.send_to},
                 context=self._context,
             )
             outcome = self._compute.analyse(request).result()

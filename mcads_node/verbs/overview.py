@@ -189,6 +189,7 @@ def _image(instance: InstanceRecord) -> dict[str, Any]:
         "received_at": instance.received_at.isoformat(),
         "state": str(instance.state),
         "reason": instance.reason,
+        "rules_digest": instance.rules_digest,
         "file_deleted_at": instance.file_deleted_at.isoformat() if instance.file_deleted_at else None,
         "forwarded": [_delivery(each) for each in instance.forwarded],
         "shadows": [_analysis(each) for each in instance.shadows],
@@ -230,6 +231,7 @@ def _result(result: ResultRecord) -> dict[str, Any]:
         "digest": result.object.digest,
         "path": result.object.path,
         "retracted_by": result.retracted_by,
+        "rules_digest": result.rules_digest,
         "file_deleted_at": result.file_deleted_at.isoformat() if result.file_deleted_at else None,
         "deliveries": [_delivery(each) for each in result.deliveries],
     }

@@ -51,12 +51,12 @@ def run_checks(config: Path) -> list[CheckResult]:
         return [CheckResult(name="configuration", ok=False, text=str(error))]
     rules = f"{len(configuration.rules)} rules, {len(configuration.node.requestors)} requestors"
     results = [CheckResult(name="configuration", ok=True, text=f"{config}: {rules}")]
-    if not configuration.node.requestors:
-        text = "requestors is empty: nobody may send"
-        results.append(CheckResult(name="requestors", ok=False, text=text))
     results += [
         CheckResult(name="routes", ok=True, warning=True, text=each) for each in _cautions(configuration)
     ]
+    if not configuration.node.requestors:
+        text = "requestors is empty: nobody may send"
+        results.append(CheckResult(name="requestors", ok=False, text=text))
     results += [*_models(configuration), _disk(configuration), _database(configuration)]
     try:
         tls = tls_of(configuration.node)
@@ -95,8 +95,8 @@ def _certificate(tls: Tls | None) -> Iterator[CheckResult]:
 
 
 def _cautions(configuration: Configuration) -> Iterator[str]:
-    yield from configuration.cautions
-    store = model_store(configuration)
+    yield from map(str, configuration.book.cautions)
+    store = model_store(configuration.node)
     sets = {each.name: each for rule in configuration.rules for each in rule.threshold_sets}
     for each in sets.values():
         name = each.model or configuration.node.analysis.model
@@ -106,9 +106,9 @@ def _cautions(configuration: Configuration) -> Iterator[str]:
 
 
 def _models(configuration: Configuration) -> Iterator[CheckResult]:
-    for name in models_of(configuration):
+    for name in models_of(configuration.node, configuration.rules):
         try:
-            digest = check_model(configuration, name)
+            digest = check_model(configuration.node, name)
         except ModelUnusable as error:
             yield CheckResult(name="model", ok=False, text=str(error))
         else:

@@ -2,20 +2,18 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from pathlib import Path
 
-from mcads_node.config import Configuration
+from mcads_node.config import NodeConfig
 from mcads_node.errors import ConfigError, PermanentError, Problem
 from mcads_node.service import check_model, labels_of, load
 from mcads_node.verbs.overview import state_of, which
 from mcads_node.verbs.person import administrator
+from mcads_node.verbs.trying import since_in
 from mcads_node.workitems import Reanalysis, Wish, Workitems
-
-_UNITS = {"h": timedelta(hours=1), "d": timedelta(days=1), "w": timedelta(weeks=1)}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -40,7 +38,7 @@ def reanalyse_studies(
     config
         ``node.yaml``.
     study, since
-        One of them: a study by UID or number, or an age such as ``7d``.
+        One of them: a study by UID or number, or an age or date as `since_in` reads it.
     wish
         How they are to be analysed.
     progress
@@ -49,15 +47,14 @@ def reanalyse_studies(
     Raises
     ------
     ConfigError
-        There is no such model, or the age is none.
+        There is no such model.
     ModelUnusable
         The model may not serve, or its weights are not there.
     PermanentError
-        The study is not on record.
+        The study is not on record, or the age is none.
     """
-    configuration = load(config)
     if wish.model is not None:
-        _must_be_usable(configuration, wish.model)
+        _must_be_usable(load(config).node, wish.model)
     workitems = state_of(config).workitems
     try:
         numbers = _numbers(workitems, study, since)
@@ -71,26 +68,22 @@ def reanalyse_studies(
     return _sum(made)
 
 
-def age_of(text: str) -> timedelta:
-    """Read an age such as ``12h``, ``7d`` or ``2w``; `PermanentError` where it is none."""
-    found = re.fullmatch(r"(\d{1,5})([hdw])", text.strip())
-    if found is None:
-        raise PermanentError(f"{text!r} is not an age: expected one such as 12h, 7d or 2w")
-    return int(found[1]) * _UNITS[found[2]]
-
-
 def _numbers(workitems: Workitems, study: str | None, since: str | None) -> Sequence[str | int]:
     if study is not None:
         return [which(study)]
-    return workitems.studies_since(datetime.now(UTC) - age_of(since or ""))
+    try:
+        moment = since_in(since or "", datetime.now(UTC))
+    except ValueError as error:
+        raise PermanentError(f"--since: {error}") from error
+    return workitems.studies_since(moment)
 
 
-def _must_be_usable(configuration: Configuration, model: str) -> None:
+def _must_be_usable(node: NodeConfig, model: str) -> None:
     known = labels_of()
     if model not in known:
         message = f"{model!r} is not a model here; there are: {', '.join(sorted(known))}"
         raise ConfigError([Problem(file="--model", line=None, key="", message=message)])
-    check_model(configuration, model)
+    check_model(node, model)
 
 
 def _sum(made: Sequence[Reanalysis]) -> Wished:

@@ -7,6 +7,7 @@
 * ``receiving``, ``queue``, ``failing``, ``completing``, ``deliveries``, ``commitment``, ``undelivered``,
   ``studies``, ``retracting``, ``reanalysing``, ``hours`` the transactions; ``planning``, ``extent`` and
   ``outgoing`` what several of them share; ``settled`` says when nothing is left to be done for a study
+* ``ruling`` which rules were used, and what they can be tried on
 * ``backlog``, ``alerting``, ``watching``, ``chronicle`` what is told of all this
 * ``store`` puts them together
 """
@@ -58,14 +59,18 @@ from mcads_node.workitems.records import (
 )
 from mcads_node.workitems.retention import FileKind
 from mcads_node.workitems.retracting import REJECTION_NOTE, Retractable, Retraction
+from mcads_node.workitems.ruling import KEPT, RELOADED, Answered, HeldInstance, RulesVersion
 from mcads_node.workitems.store import Workitems, now_utc, open_store
 from mcads_node.workitems.turned_away import TurnedAway, TurnedAwayRecord
 from mcads_node.workitems.undelivered import DeadLetter, DestinationLine
 
 __all__ = [
+    "KEPT",
     "REJECTION_NOTE",
+    "RELOADED",
     "AlertEntry",
     "AnalysedImage",
+    "Answered",
     "Backlog",
     "CommitmentOutcome",
     "CommitmentReport",
@@ -82,6 +87,7 @@ __all__ = [
     "EventLine",
     "FileKind",
     "Handling",
+    "HeldInstance",
     "InstanceAnalysed",
     "InstanceDeclined",
     "InstanceRecord",
@@ -101,6 +107,7 @@ __all__ = [
     "Retractable",
     "Retraction",
     "Retried",
+    "RulesVersion",
     "ShadowWish",
     "Snapshot",
     "Stored",

@@ -39,12 +39,14 @@ def complete_analysis(tx: Transaction, item: Workitem, outcome: InstanceAnalysed
         return False
     _note(tx, item, "completed", None if item.purpose is Purpose.FIRST else str(item.purpose))
     if isinstance(outcome, InstanceDeclined):
-        _decline(tx, item, clean(outcome.reason) or "declined without a reason")
+        _decline(tx, item, outcome)
         return True
     analysis = _insert_analysis(tx, item, outcome)
     if item.purpose is not Purpose.SHADOW:
-        _set_instance(tx, item, InstanceState.ANALYSED, None)
-        _insert_results(tx, item, _not_known(tx, item, outcome.objects, analysis), analysis_id=analysis)
+        digest = outcome.rules_digest
+        _set_instance(tx, item, state=InstanceState.ANALYSED, reason=None, rules_digest=digest)
+        new = _not_known(tx, item, outcome.objects, analysis)
+        _insert_results(tx, item, new, analysis_id=analysis, rules_digest=digest)
         _note_omitted(tx, item, outcome.omitted, f"instance {item.instance_number}")
         due_at = item.instance.received_at + outcome.quiet if item.purpose is Purpose.FIRST else tx.now
         schedule_report(tx, item.study_number, due_at, item.priority)
@@ -52,10 +54,11 @@ def complete_analysis(tx: Transaction, item: Workitem, outcome: InstanceAnalysed
     return True
 
 
-def _decline(tx: Transaction, item: Workitem, reason: str) -> None:
+def _decline(tx: Transaction, item: Workitem, outcome: InstanceDeclined) -> None:
     """Put on record why an image was not analysed; what was found in it before stays found."""
+    reason, rules = clean(outcome.reason) or "declined without a reason", outcome.rules_digest
     if item.purpose is Purpose.FIRST:
-        _set_instance(tx, item, InstanceState.DECLINED, reason)
+        _set_instance(tx, item, state=InstanceState.DECLINED, reason=reason, rules_digest=rules)
     _note(tx, item, "declined", reason, f"instance {item.instance_number}")
 
 
@@ -100,7 +103,7 @@ def complete_report(
     lock_study(tx, item.study_number)
     if item.revision is None or not _end(tx, item):
         return False
-    _insert_results(tx, item, objects, revision=item.revision)
+    _insert_results(tx, item, objects, revision=item.revision, rules_digest=_last_rules(tx, item))
     _schedule_deliveries(tx, item, destinations)
     _note_omitted(tx, item, omitted, str(item))
     tx.connection.execute(update(studies).where(studies.c.id == item.study_number).values(trouble=None))
@@ -123,9 +126,9 @@ def _end(tx: Transaction, item: Workitem) -> bool:
     return bool(tx.connection.execute(statement).rowcount)
 
 
-def _set_instance(tx: Transaction, item: Workitem, state: InstanceState, reason: str | None) -> None:
+def _set_instance(tx: Transaction, item: Workitem, **values: str | None) -> None:
     mine = instances.c.id == item.instance_number
-    tx.connection.execute(update(instances).where(mine).values(state=state, reason=reason))
+    tx.connection.execute(update(instances).where(mine).values(**values))
 
 
 def _insert_analysis(tx: Transaction, item: Workitem, outcome: InstanceAnalysed) -> int:
@@ -155,7 +158,21 @@ def _insert_analysis(tx: Transaction, item: Workitem, outcome: InstanceAnalysed)
     return number
 
 
-def _insert_results(tx: Transaction, item: Workitem, objects: Sequence[StoredResult], **origin: int) -> None:
+def _last_rules(tx: Transaction, item: Workitem) -> str | None:
+    """Digest of the rules that the last of a report's images was treated by."""
+    query = (
+        select(instances.c.rules_digest)
+        .join(analyses, analyses.c.instance_id == instances.c.id)
+        .where(analyses.c.study_id == item.study_number, analyses.c.id <= item.covers)
+        .order_by(analyses.c.id.desc())
+        .limit(1)
+    )
+    return tx.connection.execute(query).scalar()
+
+
+def _insert_results(
+    tx: Transaction, item: Workitem, objects: Sequence[StoredResult], **origin: int | str | None
+) -> None:
     made = {"study_id": item.study_number, "workitem_id": item.number, "created_at": tx.now, **origin}
     if objects:
         tx.connection.execute(insert(results), [{**asdict(each), **made} for each in objects])

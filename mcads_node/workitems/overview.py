@@ -90,6 +90,8 @@ class InstanceRecord:
     path: str
     #: when its file was let go (retention); None: the file is there
     file_deleted_at: datetime | None
+    #: of the rules that it was treated by
+    rules_digest: str | None
     #: the one that reports speak of
     analysis: InstanceAnalysed | None
     #: what was found and is not reported, in the order it was
@@ -112,6 +114,8 @@ class ResultRecord:
     retracted_by: int | None
     #: when its file was let go (retention); None: the file is there
     file_deleted_at: datetime | None
+    #: of the rules that its image was treated by, of a report's images the last
+    rules_digest: str | None
     deliveries: tuple[DeliveryRecord, ...]
 
 

@@ -224,6 +224,8 @@ class InstanceDeclined:
 
     #: one sentence, without PHI
     reason: str
+    #: of the rules that it was held against
+    rules_digest: str | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -254,6 +256,8 @@ class InstanceAnalysed:
     quiet_seconds: float = 0.0
     #: why an object could not be made of it, a sentence each, without PHI; told as events
     omitted: tuple[str, ...] = ()
+    #: of the rules that it was treated by
+    rules_digest: str | None = None
 
     @property
     def quiet(self) -> timedelta:

@@ -130,6 +130,8 @@ instances = Table(
     Column("conflicts_with", _Number, ForeignKey("instances.id")),
     # when its file was let go; null: the file is there
     Column("file_deleted_at", UtcDateTime),
+    # of the rules that it was treated by; null: it was not, or before the digest was kept
+    Column("rules_digest", String(64)),
     CheckConstraint("state IN ('RECEIVED', 'ANALYSED', 'DECLINED', 'QUARANTINED')", name="state"),
     CheckConstraint("(state IN ('DECLINED', 'QUARANTINED')) = (reason IS NOT NULL)", name="reason"),
     CheckConstraint("study_id IS NOT NULL OR state = 'DECLINED'", name="unreadable"),
@@ -378,6 +380,8 @@ results = Table(
     Column("retracted_by", _Number, ForeignKey("results.id")),
     # when its file was let go; null: the file is there
     Column("file_deleted_at", UtcDateTime),
+    # of the rules that its image was treated by, of a report's images the last; null: as of an image
+    Column("rules_digest", String(64)),
     # of an image, or of a revision of the study's report
     CheckConstraint("(analysis_id IS NULL) = (revision IS NOT NULL)", name="origin"),
     CheckConstraint("size > 0 AND length(digest) = 64", name="content"),
@@ -521,6 +525,22 @@ installation = Table(
     Column("uuid", String(36), nullable=False),
     CheckConstraint("id = 1", name="only"),
     CheckConstraint("length(uuid) = 36", name="uuid"),
+)
+
+#: every version of routes.yaml that was used, as text; no patient is named in it
+rules_versions = Table(
+    "rules_versions",
+    metadata,
+    _key(),
+    Column("digest", String(64), nullable=False),
+    Column("text", Text, nullable=False),
+    Column("accepted_at", UtcDateTime, nullable=False),
+    Column("who", String(255), nullable=False),
+    # start or reload
+    Column("why", String(16), nullable=False),
+    CheckConstraint("length(digest) = 64", name="digest"),
+    Index("ix_rules_versions_digest", "digest"),
+    sqlite_autoincrement=True,
 )
 
 #: append-only: triggers forbid UPDATE and DELETE. No foreign keys: it outlives what it speaks of

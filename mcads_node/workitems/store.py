@@ -54,6 +54,7 @@ from mcads_node.workitems.records import (
     WorkState,
 )
 from mcads_node.workitems.retracting import Retractable, Retraction
+from mcads_node.workitems.ruling import Ruling
 from mcads_node.workitems.schema import installation
 from mcads_node.workitems.turned_away import Gatekeeping
 from mcads_node.workitems.watching import Watching
@@ -98,7 +99,7 @@ def open_store(
     return Workitems(database, clock, policy or WorkPolicy())
 
 
-class Workitems(Gatekeeping, Delivering, Keeping, Later, Watching, Chronicle):
+class Workitems(Gatekeeping, Delivering, Keeping, Later, Watching, Chronicle, Ruling):
     """Studies, instances, workitems, results, deliveries and events. Safe to share between threads.
 
     Every method may raise `StorageFull` (the disk or the database cannot take more), `TransientError` (the

@@ -245,6 +245,7 @@ def _instance(row: Row[Any], analysis: InstanceAnalysed | None) -> InstanceRecor
         reason=row.reason,
         path=row.path,
         file_deleted_at=row.file_deleted_at,
+        rules_digest=row.rules_digest,
         analysis=analysis,
     )
 
@@ -261,6 +262,7 @@ def _results(tx: Transaction, study: int) -> tuple[ResultRecord, ...]:
             number=row.id,
             retracted_by=row.retracted_by,
             file_deleted_at=row.file_deleted_at,
+            rules_digest=row.rules_digest,
             deliveries=tuple(sent.get(row.id, ())),
         )
         for row in _rows(tx, results, study)
