@@ -167,6 +167,11 @@ def test_sop_classes_as_scu() -> None:
     }
 
 
+def test_received_objects_as_scu() -> None:
+    told = {uid: name for name, uid in table(CONFORMANCE, "received SOP class", "UID")}
+    assert told == STORAGE_CLASSES
+
+
 def test_association_rejections() -> None:
     allowed = AllowedRequestor(ae_title="CR", address="10.0.0.0/8")
     admission = Admission(
