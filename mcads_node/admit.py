@@ -6,8 +6,6 @@ declines nothing (BodyPartExamined is free spelling in practice: CHEST, THORAX, 
 
 from __future__ import annotations
 
-import re
-
 from pydicom.dataset import Dataset
 from pydicom.uid import (
     ComputedRadiographyImageStorage,
@@ -19,6 +17,7 @@ from pydicom.uid import (
 
 from mcads_node import product
 from mcads_node.instance import Declined, is_valid_uid
+from mcads_node.read.body_part import BODY_PART_SOURCES, CHEST_WORDS, OTHER_PARTS, words_in
 
 #: SOP classes that may hold a chest radiograph for presentation
 ANALYSED_SOP_CLASSES = frozenset(
@@ -28,29 +27,6 @@ ANALYSED_SOP_CLASSES = frozenset(
         SecondaryCaptureImageStorage,
         XRayRadiofluoroscopicImageStorage,
     }
-)
-
-#: words that name the chest, in the spellings met in the field
-CHEST_WORDS = frozenset(
-    "CHEST THORAX THORACIC TORAX TORAKS THX CXR LUNG LUNGS PULMONARY HEART MEDIASTINUM RIB RIBS STERNUM "
-    "CLAVICLE KRUTINE KRŪTINĖ PLAUČIAI".split()
-)
-
-#: words that name another part (PS3.16 annex L and common spellings)
-OTHER_PARTS = frozenset(
-    "ABDOMEN ANKLE ARM BREAST CALCANEUS CALF CERVIX COCCYX CSPINE DENTAL ELBOW EXTREMITY EYE FACE FEMUR "
-    "FIBULA FINGER FOOT FOREARM HAND HEAD HEEL HIP HIPS HUMERUS JAW KNEE KNEES LEG LEGS LSPINE LSSPINE "
-    "MANDIBLE MAXILLA NECK NOSE ORBIT PATELLA PELVIS SACRUM SCALP SHOULDER SINUS SKULL SPINE TEETH THIGH "
-    "THUMB TIBIA TOE TOES TOOTH TSPINE TMJ WRIST ZYGOMA".split()
-)
-
-#: asked in this order; the first that says anything decides
-_BODY_PART_SOURCES = (
-    "BodyPartExamined",
-    "AnatomicRegionSequence",
-    "SeriesDescription",
-    "ProtocolName",
-    "AcquisitionDeviceProcessingDescription",
 )
 
 
@@ -129,8 +105,8 @@ def _pixel_description(header: Dataset) -> Declined | None:
 
 
 def _body_part(header: Dataset) -> Declined | None:
-    for keyword in _BODY_PART_SOURCES:
-        words = _words(header, keyword)
+    for keyword in BODY_PART_SOURCES:
+        words = words_in(header, keyword)
         if words & CHEST_WORDS:
             return None
         other = sorted(words & OTHER_PARTS)
@@ -139,12 +115,3 @@ def _body_part(header: Dataset) -> Declined | None:
         if words and keyword == "BodyPartExamined":
             return None  # a spelling not known here is no evidence, and what is said elsewhere is weaker
     return None
-
-
-def _words(header: Dataset, keyword: str) -> frozenset[str]:
-    if keyword.endswith("Sequence"):
-        items = header.get(keyword) or []
-        text = " ".join(_text(item, "CodeMeaning") for item in items)
-    else:
-        text = _text(header, keyword)
-    return frozenset(re.findall(r"\w+", text.upper()))

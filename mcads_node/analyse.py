@@ -16,13 +16,15 @@ import pydicom
 from pydicom.dataset import Dataset
 
 from mcads_node.admit import admit
-from mcads_node.classifier import Classifier
+from mcads_node.classifier import Classifier, Inference
 from mcads_node.errors import ReportImpossible
 from mcads_node.explain import explain
-from mcads_node.finding import Algorithm, Finding, Heatmap
+from mcads_node.finding import Algorithm, Heatmap
+from mcads_node.gate import failed_checks
 from mcads_node.infer import infer
-from mcads_node.instance import Declined, Radiograph
+from mcads_node.instance import Declined, ModelGeometry, Radiograph
 from mcads_node.profile import OF_IMAGES, wanted
+from mcads_node.read.device import device_of
 from mcads_node.read.radiograph import header_of, read_dataset, read_radiograph
 from mcads_node.report.basic_text import basic_text_report
 from mcads_node.report.capture import heatmap_capture, summary_capture, thumbnail
@@ -59,7 +61,7 @@ _OF_THE_STUDY: Final[
 def analyse(
     request: AnalysisRequest, classifier_of: Callable[[str | None], Classifier]
 ) -> Analysis | Declined:
-    """Lead one radiograph along its way: admit, route, read, infer, explain, draw.
+    """Lead one radiograph along its way: admit, route, read, gate, infer, explain, draw.
 
     Parameters
     ----------
@@ -85,7 +87,12 @@ def analyse(
     classifier = classifier_of(request.model or routed.model)
     threshold_set, thresholds = _thresholds(routed, request, classifier)
     radiograph = read_radiograph(read_dataset(request.data))
-    findings, heatmaps = _look(radiograph, routed, classifier, thresholds)
+    rows, columns = radiograph.pixels.shape
+    geometry = geometry_for(rows, columns, classifier.input_size)
+    square = model_input(radiograph.pixels, geometry)
+    radiograph = replace(radiograph, checks=failed_checks(radiograph, square, routed.checks))
+    inference = infer(classifier, square, thresholds, radiograph.checks)
+    heatmaps = _explanations(classifier, inference, geometry, routed)
     made = _draw(radiograph, heatmaps, classifier.algorithm, request, routed)
     strongest = max(heatmaps, key=lambda heatmap: heatmap.finding.score, default=None)
     return Analysis(
@@ -93,7 +100,8 @@ def analyse(
         algorithm=classifier.algorithm,
         threshold_set=threshold_set,
         view=radiograph.view,
-        findings=findings,
+        device=device_of(radiograph.header),
+        findings=inference.findings,
         checks=radiograph.checks,
         header=_encoded(radiograph.header),
         thumbnail=thumbnail(radiograph, strongest),
@@ -133,17 +141,12 @@ def _thresholds(
     return None, routed.thresholds
 
 
-def _look(
-    radiograph: Radiograph, routed: Route, classifier: Classifier, thresholds: Mapping[str, float]
-) -> tuple[tuple[Finding, ...], tuple[Heatmap, ...]]:
-    rows, columns = radiograph.pixels.shape
-    geometry = geometry_for(rows, columns, classifier.input_size)
-    inference = infer(classifier, model_input(radiograph.pixels, geometry), thresholds, radiograph.checks)
+def _explanations(
+    classifier: Classifier, inference: Inference, geometry: ModelGeometry, routed: Route
+) -> tuple[Heatmap, ...]:
     if "grad-cam" not in routed.explain:
-        return inference.findings, ()
-    return inference.findings, explain(
-        classifier, inference, geometry, top_finding=routed.explain_top_finding
-    )
+        return ()
+    return explain(classifier, inference, geometry, top_finding=routed.explain_top_finding)
 
 
 def _encoded(header: Dataset) -> bytes:

@@ -1,32 +1,26 @@
-"""A model's folder becomes a warm, verified classifier. Home of torch and torchxrayvision.
+"""A model's folder becomes a warm, verified classifier. Home of torch.
 
-torchxrayvision gives the network's architecture. Its downloads, its pickles and its warnings on standard
-output are not used: the weights come from the `ModelStore`, verified.
+The network is torchxrayvision's DenseNet-121; its weights come from the `ModelStore`, verified.
 """
 
 from __future__ import annotations
 
 import uuid
-import warnings
 from dataclasses import dataclass
-from typing import Protocol
 
 import torch
 from safetensors import SafetensorError
 from safetensors.torch import load as load_safetensors
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn import functional
 
 from mcads_node import __version__
+from mcads_node.calibration import Calibration
+from mcads_node.densenet import DenseNet
 from mcads_node.errors import ModelUnusable
 from mcads_node.finding import Algorithm, Finding
 from mcads_node.model_store.manifest import Manifest
 from mcads_node.model_store.store import ModelStore
-
-with warnings.catch_warnings():
-    # importing torchxrayvision silences every warning of the process; here that ends with this block
-    warnings.simplefilter("ignore")
-    from torchxrayvision.models import DenseNet
 
 #: names the Device UIDs of models; never changed, or the same model would be another device
 _NAMESPACE = uuid.UUID("6f1d9a52-7c0e-5b7e-9a53-2d3c5ad0a1f4")
@@ -42,13 +36,6 @@ class Inference:
     feature_map: Tensor
 
 
-class _Network(Protocol):
-    """What is used of torchxrayvision's DenseNet."""
-
-    features: nn.Module
-    classifier: nn.Module
-
-
 class Classifier:
     """One model, loaded and ready; made by `load_classifier`.
 
@@ -62,14 +49,23 @@ class Classifier:
         Where it computes.
     weights_digest
         SHA-256 of its weights, hex.
+    calibration
+        Of the site, for just this model; None: its scores stay scores.
     """
 
     def __init__(
-        self, manifest: Manifest, network: _Network, device: torch.device, weights_digest: str
+        self,
+        manifest: Manifest,
+        network: DenseNet,
+        device: torch.device,
+        weights_digest: str,
+        calibration: Calibration | None = None,
     ) -> None:
         self.manifest = manifest
         self.device = device
-        self.algorithm = _algorithm(manifest, weights_digest)
+        self.calibration = calibration
+        algorithm = _algorithm(manifest, weights_digest)
+        self.algorithm = calibration.speak_through(algorithm) if calibration else algorithm
         self._network = network
         #: one per output, NaN where the output is not used
         self.operating_points = torch.tensor(manifest.operating_points, dtype=torch.float32, device=device)
@@ -124,7 +120,11 @@ class Classifier:
 
 
 def load_classifier(
-    store: ModelStore, name: str, device: str = "auto", threads: int | None = None
+    store: ModelStore,
+    name: str,
+    device: str = "auto",
+    threads: int | None = None,
+    calibration: Calibration | None = None,
 ) -> Classifier:
     """Load model `name`, verify its weights, and run it once so that its first radiograph is not slower.
 
@@ -138,20 +138,25 @@ def load_classifier(
         ``auto`` (CUDA where there is one), ``cpu``, ``cuda`` or ``cuda:N``.
     threads
         Threads of one run on the CPU, for the whole process; None: torch's own choice.
+    calibration
+        Of the site; None: scores stay scores.
 
     Raises
     ------
     ModelUnusable
-        The weights are absent, not the pinned ones, or do not fit the network; or there is no such device.
+        The weights are absent, not the pinned ones, or do not fit the network; there is no such device; or
+        the calibration is for another model.
     ConfigError
         The manifest is not as it should be.
     """
     manifest = store.manifest(name)
     weights = store.read(name)
+    if calibration and (refusal := calibration.refusal(manifest, weights.digest)):
+        raise ModelUnusable(f"calibration of {calibration.site}: {refusal}")
     where = _device(device)
     if threads is not None:
         torch.set_num_threads(threads)
-    network = DenseNet(num_classes=len(manifest.outputs), weights=None)
+    network = DenseNet(len(manifest.outputs))
     try:
         # no state of num_batches_tracked: a plain dictionary has no version, so torch fills it in
         network.load_state_dict(load_safetensors(weights.data))
@@ -159,9 +164,9 @@ def load_classifier(
         raise ModelUnusable(
             f"model {name}: its weights do not fit a {manifest.architecture}: {error}"
         ) from error
-    # torchxrayvision's own memory format: channels-last rounds otherwise, and moved heatmaps by 1e-5
+    # in torchxrayvision's own memory format: channels-last rounds otherwise, and moved heatmaps by 1e-5
     network.requires_grad_(False).eval().to(where)
-    classifier = Classifier(manifest, network, where, weights.digest)
+    classifier = Classifier(manifest, network, where, weights.digest, calibration)
     classifier.forward(torch.zeros(1, 1, classifier.input_size, classifier.input_size))
     return classifier
 

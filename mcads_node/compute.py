@@ -25,7 +25,7 @@ from typing import Any
 from mcads_node import metrics
 from mcads_node.errors import ModelUnusable, NodeError, TransientError
 from mcads_node.instance import Declined
-from mcads_node.task import Analysis, AnalysisRequest, Composed, ReportRequest, WorkerSettings
+from mcads_node.task import Analysis, AnalysisRequest, Composed, ReportRequest, Scored, WorkerSettings
 
 #: how long a worker that has closed its pipe may take to be gone
 _EXIT_SECONDS = 10.0
@@ -81,6 +81,10 @@ class Compute:
     def compose(self, requests: tuple[ReportRequest, ...]) -> Future[Composed]:
         """Submit one study's reports, one a model; the future ends as that of :meth:`analyse`."""
         return self._submit(_Task(entry="compose", arguments=(requests,)))
+
+    def score(self, data: bytes) -> Future[Scored | Declined]:
+        """Submit one image of an audit, DICOM or a picture; the future ends as that of :meth:`analyse`."""
+        return self._submit(_Task(entry="score", arguments=(data,)))
 
     @property
     def alive(self) -> int:

@@ -25,15 +25,32 @@ class Finding:
 
     #: the model's own label, such as ``Pleural_Thickening``
     label: str
-    #: model output after operating-point normalisation, 0…1; not a probability unless calibrated
+    #: model output after operating-point normalisation, 0…1; never a probability
     score: float
     #: 0…1, on the same scale; at or above it the finding is present
     threshold: float
     presence: Presence
+    #: what a site's calibration makes of the score, 0…1; None: the site has not calibrated this label
+    probability: float | None = None
+    #: what it makes of the threshold; None where `probability` is None
+    probability_threshold: float | None = None
 
     def __post_init__(self) -> None:
-        if not (0.0 <= self.score <= 1.0 and 0.0 <= self.threshold <= 1.0):
-            raise ValueError(f"score and threshold lie in 0…1: {self}")
+        said = (self.score, self.threshold, self.probability or 0.0, self.probability_threshold or 0.0)
+        if not all(0.0 <= value <= 1.0 for value in said):
+            raise ValueError(f"scores, probabilities and thresholds lie in 0…1: {self}")
+        if (self.probability is None) != (self.probability_threshold is None):
+            raise ValueError(f"a probability has a threshold on its own scale: {self}")
+
+    @property
+    def stated(self) -> float:
+        """What is told of the finding: the probability where there is one, else the score."""
+        return self.score if self.probability is None else self.probability
+
+    @property
+    def stated_threshold(self) -> float:
+        """The threshold on the scale of `stated`."""
+        return self.threshold if self.probability_threshold is None else self.probability_threshold
 
 
 def presence_of(score: float, threshold: float, checks: tuple[InputCheck, ...]) -> Presence:
@@ -58,6 +75,20 @@ class Heatmap:
 
 
 @dataclass(frozen=True, kw_only=True)
+class CalibrationMark:
+    """Which calibration an algorithm speaks with: another one makes other results."""
+
+    #: who calibrated it, and for whose images
+    site: str
+    #: ``temperature``, ``platt`` or ``isotonic``
+    method: str
+    #: SHA-256 of the calibration, hex
+    digest: str
+    #: labels that it makes probabilities of; all others stay scores
+    labels: tuple[str, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
 class Algorithm:
     """Who speaks in a report: the model, in exactly this version (TID 4019)."""
 
@@ -73,5 +104,5 @@ class Algorithm:
     labels: tuple[str, ...]
     #: what every object made with it must say, such as ``UNTRAINED MODEL``; empty for a model fit to serve
     caution: str = ""
-    #: False: scores are "Certainty of Finding" in %, never a probability
-    calibrated: bool = False
+    #: None: every score is a "Certainty of Finding" in %, never a probability
+    calibration: CalibrationMark | None = None

@@ -38,7 +38,8 @@ def infer(
     Returns
     -------
     Inference
-        Scores are sigmoid outputs after operating-point normalisation, 0…1, 0.5 at the operating point.
+        Scores are sigmoid outputs after operating-point normalisation, 0…1, 0.5 at the operating point; with
+        probabilities where the classifier has a calibration.
 
     Raises
     ------
@@ -61,9 +62,12 @@ def infer(
             f"{int((~torch.isfinite(logits)).sum())} of {logits.numel()} that are not"
         )
     scores = op_norm(torch.sigmoid(logits), classifier.operating_points)[0].tolist()
-    return Inference(
-        findings=_findings(classifier.manifest, scores, thresholds, checks), feature_map=feature_map
-    )
+    findings = _findings(classifier.manifest, scores, thresholds, checks)
+    if classifier.calibration is not None:
+        # after the presence is decided: thresholds are of scores, whatever they are as probabilities
+        points = {o.label: o.operating_point for o in classifier.manifest.outputs if o.operating_point}
+        findings = classifier.calibration.apply(findings, points)
+    return Inference(findings=findings, feature_map=feature_map)
 
 
 def op_norm(outputs: Tensor, operating_points: Tensor) -> Tensor:

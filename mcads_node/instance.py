@@ -61,6 +61,10 @@ class ReceivedInstance:
     size: int
     #: SHA-256 of the data set as the peer encoded it (without preamble and file meta), hex
     digest: str
+    #: digests of Patient ID (0010,0020) and of its issuer (0010,0021), hex, comparable within one study;
+    #: None where the attribute is absent or empty
+    patient: str | None = None
+    issuer: str | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -138,7 +142,7 @@ class Radiograph:
     #: after Modality LUT and the source's own VOI
     pixels: NDArray[np.float32]
     view: View
-    #: every check that did not pass
+    #: every check of the gate that did not pass
     checks: tuple[InputCheck, ...] = ()
 
     def __post_init__(self) -> None:

@@ -5,8 +5,25 @@ from __future__ import annotations
 import logging
 import sys
 import warnings
+from datetime import datetime
 
 import structlog
+
+#: Of pynetdicom. A peer that cannot be reached is told of by whoever wanted it, and one that sends what is
+#: none by `association.malformed`: once and in one line. These tell of every six bytes of it, with a
+#: traceback, do not say who it was, and quote what came.
+_UNHEARD = (
+    "acse",
+    "association",
+    "dimse",
+    "dimse_primitives",
+    "dul",
+    "fsm",
+    "pdu_primitives",
+    "presentation",
+    "transport",
+    "utils",
+)
 
 
 def configure_logs(*, verbose: bool = False, as_json: bool | None = None) -> None:
@@ -27,7 +44,7 @@ def configure_logs(*, verbose: bool = False, as_json: bool | None = None) -> Non
         structlog.processors.TimeStamper(fmt="iso", utc=True),
     ]
     renderer: structlog.typing.Processor = (
-        structlog.processors.JSONRenderer() if as_json else structlog.dev.ConsoleRenderer()
+        structlog.processors.JSONRenderer(default=_in_json) if as_json else structlog.dev.ConsoleRenderer()
     )
     structlog.configure(
         processors=[*shared, structlog.stdlib.ProcessorFormatter.wrap_for_formatter],
@@ -50,14 +67,14 @@ def configure_logs(*, verbose: bool = False, as_json: bool | None = None) -> Non
     root.handlers[:] = [handler]
     root.setLevel(logging.WARNING)
     logging.getLogger("mcads_node").setLevel(logging.DEBUG if verbose else logging.INFO)
-    # a peer that cannot be reached is told of by whoever wanted it, once and in one line
-    for name in ("pynetdicom.transport", "pynetdicom.acse"):
-        logging.getLogger(name).setLevel(logging.CRITICAL)
-    # what a peer sends that is none is told once, by `association.malformed`; these tell of every six bytes
-    # of it, with a traceback, and quote it
-    for name in ("pynetdicom.dul", "pynetdicom.fsm", "pynetdicom.utils"):
-        logging.getLogger(name).setLevel(logging.CRITICAL)
+    for name in _UNHEARD:
+        logging.getLogger(f"pynetdicom.{name}").setLevel(logging.CRITICAL)
     # pydicom quotes values of the data set in its warnings: they may be PHI
     logging.getLogger("pydicom").setLevel(logging.CRITICAL)
     warnings.filterwarnings("ignore", module=r"pydicom")
     warnings.filterwarnings("ignore", module=r"highdicom")
+
+
+def _in_json(value: object) -> str:
+    """Write what JSON has no word for; moments as those of the log's own time stamps."""
+    return value.isoformat() if isinstance(value, datetime) else repr(value)

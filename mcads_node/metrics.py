@@ -21,6 +21,7 @@ Whoever sees something happen calls the function that is named for it; nothing h
 ``commitment(destination, outcome)``               see `CommitmentOutcome`; of one instance
 ``job_ended(job, seconds, ok)``                    a job of the tender ended
 ``alert_sent(channel, ok)``                        ``log``, ``webhook``, ``email``
+``pulled(source, received, failed)``               a study was asked of an archive
 ``audit_lost(count)``                              audit messages that could not be sent
 =================================================  =====================================================
 
@@ -106,6 +107,7 @@ _undelivered = _counter("mcads_delivery_failures", "Deliveries that failed.", "d
 _commitments = _counter("mcads_commitments", "Storage Commitment, by instance.", "destination", "outcome")
 _jobs = Summary("mcads_job_seconds", "Duration of scheduled jobs.", ("job", "end"), registry=REGISTRY)
 _alerts = _counter("mcads_alerts_sent", "Alerts sent, or not.", "channel", "end")
+_pulled = _counter("mcads_instances_pulled", "Instances asked of an archive.", "source", "end")
 _audit = _counter("mcads_audit_messages_lost", "Audit messages that could not be sent.")
 
 
@@ -212,6 +214,12 @@ def job_ended(job: str, seconds: float, *, ok: bool) -> None:
 def alert_sent(channel: str, *, ok: bool) -> None:
     """Count an alert that was sent, or could not be."""
     _alerts.labels(channel, "ok" if ok else "failed").inc()
+
+
+def pulled(source: str, received: int, *, failed: int) -> None:
+    """Count instances that were asked of an archive, by its configured name."""
+    _pulled.labels(source, "received").inc(received)
+    _pulled.labels(source, "failed").inc(failed)
 
 
 def audit_lost(count: int = 1) -> None:

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from mcads_node.calibration import Calibration
 from mcads_node.config import Rule
 from mcads_node.finding import Algorithm, Finding
 from mcads_node.instance import Circumstances, InputCheck, View
@@ -59,6 +60,8 @@ class Analysis:
     objects: tuple[ResultObject, ...]
     #: why one of them could not be made, a sentence each, without PHI
     omitted: tuple[str, ...] = ()
+    #: which device made the image; empty: the header does not say
+    device: str = ""
 
     def record(self) -> ReadingRecord:
         """Give what a report needs of this analysis."""
@@ -129,6 +132,16 @@ class Composed:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Scored:
+    """What a model says of one image of an audit."""
+
+    algorithm: Algorithm
+    findings: tuple[Finding, ...]
+    #: of input checks for which a node would claim nothing, a sentence each
+    doubts: tuple[str, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
 class WorkerSettings:
     """What every worker is started with."""
 
@@ -142,3 +155,5 @@ class WorkerSettings:
     allow_demonstration: bool = True
     #: of address space beyond what the interpreter has at its start, in MiB
     memory_limit_mib: int
+    #: of the site; None: scores stay scores
+    calibration: Calibration | None = None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import multiprocessing
 import os
 import resource
@@ -20,7 +21,8 @@ from mcads_node.errors import NodeError
 from mcads_node.instance import Declined
 from mcads_node.logs import configure_logs
 from mcads_node.model_store.store import ModelStore
-from mcads_node.task import Analysis, AnalysisRequest, Composed, ReportRequest, WorkerSettings
+from mcads_node.scoring import score
+from mcads_node.task import Analysis, AnalysisRequest, Composed, ReportRequest, Scored, WorkerSettings
 
 log = structlog.stdlib.get_logger(__name__)
 
@@ -42,13 +44,13 @@ def serve(pipe: Connection, settings: WorkerSettings) -> None:
         "load": worker.load,
         "analyse": worker.analyse,
         "compose": worker.compose,
+        "score": worker.score,
     }
-    while True:
-        try:
+    # it ends in one of these two: a node that was killed breaks the pipe in the middle of a result
+    with contextlib.suppress(EOFError, ConnectionError):
+        while True:
             entry, arguments = pipe.recv()
-        except EOFError:
-            return
-        pipe.send(_answer(entries[entry], arguments))
+            pipe.send(_answer(entries[entry], arguments))
 
 
 def _answer(work: Callable[..., Any], arguments: tuple[Any, ...]) -> tuple[str, Any]:
@@ -103,7 +105,9 @@ class _Work:
         settings = self._settings
         store = ModelStore(models_dir=settings.models_dir, weights_dir=settings.weights_dir)
         store.require_allowed(name, allow_demonstration=settings.allow_demonstration)
-        return load_classifier(store, name, threads=1)
+        # a site's calibration is of the node's own model; others speak uncalibrated
+        calibration = settings.calibration if name == settings.model else None
+        return load_classifier(store, name, threads=1, calibration=calibration)
 
     def load(self) -> None:
         """Load the models that are in use now."""
@@ -126,3 +130,6 @@ class _Work:
             objects=tuple(each for one in made for each in one.objects),
             omitted=tuple(each for one in made for each in one.omitted),
         )
+
+    def score(self, data: bytes) -> Scored | Declined:
+        return score(data, self._classifier(None))

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
+from dataclasses import replace
 from datetime import UTC, datetime
 from io import BytesIO
 
@@ -14,7 +15,7 @@ from pydicom.uid import (
     ExplicitVRLittleEndian,
 )
 
-from mcads_node.finding import Algorithm, Finding, presence_of
+from mcads_node.finding import Algorithm, CalibrationMark, Finding, presence_of
 from mcads_node.instance import InputCheck, Verdict, View
 from mcads_node.report.codes import finding_codes
 from mcads_node.result import ImageReading, ReportContext
@@ -27,6 +28,12 @@ ALGORITHM = Algorithm(
     weights_digest="0123456789abcdef" * 4,
     device_uid="2.25.331764932814752980341287512340987",
     labels=LABELS,
+)
+
+#: the same with a site's calibration of every label
+CALIBRATED = replace(
+    ALGORITHM,
+    calibration=CalibrationMark(site="North Clinic", method="platt", digest="89abcdef" * 8, labels=LABELS),
 )
 
 CONTEXT = ReportContext(
@@ -120,3 +127,14 @@ def reading(
         for label, score in zip(labels, scores, strict=True)
     )
     return ImageReading(header=header, view=view, findings=findings, checks=checks, thumbnail=b"")
+
+
+def calibrated(image: ImageReading, labels: Collection[str] = LABELS) -> ImageReading:
+    """Give the findings of some labels a probability: the square of the score."""
+    findings = tuple(
+        replace(each, probability=each.score**2, probability_threshold=each.threshold**2)
+        if each.label in labels
+        else each
+        for each in image.findings
+    )
+    return replace(image, findings=findings)

@@ -11,7 +11,8 @@ from pydicom.uid import (
 )
 
 from mcads_node import product
-from mcads_node.admit import CHEST_WORDS, OTHER_PARTS, admit
+from mcads_node.admit import admit
+from mcads_node.read.body_part import CHEST_WORDS, OTHER_PARTS
 from tests.headers import header
 
 CHEST: dict[str, object] = {

@@ -4,6 +4,7 @@ import ast
 import subprocess
 import sys
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -12,13 +13,12 @@ PACKAGE = Path(__file__).resolve().parents[1] / "mcads_node"
 
 #: where a library may be imported: modules and packages below mcads_node
 HOMES = {
-    "pynetdicom": {"association", "receive", "deliver"},
-    "torch": {"classifier", "infer", "explain", "model_store"},
-    "torchxrayvision": {"classifier", "model_store"},
-    "safetensors": {"classifier", "model_store"},
+    "pynetdicom": {"association", "receive", "deliver", "pull"},
+    "torch": {"classifier", "densenet", "infer", "explain", "model_store"},
+    "safetensors": {"classifier", "gate", "model_store"},
     "requests": {"model_store"},
     "highdicom": {"report"},
-    "PIL": {"report"},
+    "PIL": {"report", "read"},
     "reportlab": {"report"},
     "sqlalchemy": {"workitems", "migrations"},
     "alembic": {"migrations"},
@@ -27,7 +27,9 @@ HOMES = {
     "cryptography": {"tls"},
     "re2": {"pattern"},
     "yaml": {"yamlfile"},
-    "pydantic": {"yamlfile", "config", "model_store"},
+    "pydantic": {"yamlfile", "config", "model_store", "calibration"},
+    "matplotlib": {"evaluation"},
+    "scipy": {"evaluation"},
     "gdcm": {"read"},
     "openjpeg": {"read"},
     "jpeg_ls": {"read"},
@@ -37,30 +39,48 @@ HOMES = {
 }
 
 
+@cache
+def trees() -> dict[Path, ast.Module]:
+    """What every module of the package is made of."""
+    return {file: ast.parse(file.read_text(encoding="utf-8")) for file in PACKAGE.rglob("*.py")}
+
+
 def imports() -> Iterator[tuple[str, str]]:
     """Pairs of a module's home (its first name below the package) and a top-level name that it imports."""
-    for file in PACKAGE.rglob("*.py"):
+    for file, tree in trees().items():
         home = file.relative_to(PACKAGE).with_suffix("").parts[0]
-        for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
+        for node in ast.walk(tree):
             if isinstance(node, ast.Import):
                 yield from ((home, alias.name.split(".")[0]) for alias in node.names)
             elif isinstance(node, ast.ImportFrom) and node.module and node.level == 0:
                 yield home, node.module.split(".")[0]
 
 
+@cache
+def all_imports() -> frozenset[tuple[str, str]]:
+    return frozenset(imports())
+
+
 @pytest.mark.parametrize("library", sorted(HOMES))
 def test_a_library_has_one_home(library: str) -> None:
-    found = {home for home, name in imports() if name == library}
+    found = {home for home, name in all_imports() if name == library}
     assert found <= HOMES[library]
     # a library that is imported nowhere has lost its home, and its line here
     assert found or not HOMES[library]
 
 
 def test_the_receiving_process_and_the_verbs_start_without_torch() -> None:
-    heavy = "torch torchvision torchxrayvision highdicom pandas".split()
+    heavy = "torch torchvision torchxrayvision highdicom pandas matplotlib scipy".split()
     script = (
         f"import sys, mcads_node.service, mcads_node.cli; print([m for m in {heavy} if m in sys.modules])"
     )
+    loaded = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+    assert loaded.stdout.strip() == "[]"
+
+
+def test_a_worker_starts_without_what_would_double_its_start_and_its_memory() -> None:
+    heavy = "torchvision torchxrayvision torch._dynamo pandas scipy.signal".split()
+    script = f"import sys, mcads_node.worker; print([m for m in {heavy} if m in sys.modules])"
     loaded = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
     assert loaded.stdout.strip() == "[]"
 
@@ -70,10 +90,10 @@ UNPICKLERS = set("pickle cPickle _pickle cloudpickle dill joblib shelve marshal 
 
 
 def test_nothing_loads_a_pickle_outside_the_isolated_conversion() -> None:
-    for file in PACKAGE.rglob("*.py"):
+    for file, tree in trees().items():
         if "torch.load(" in file.read_text(encoding="utf-8"):
             assert file.name == "convert_weights.py"
-        for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
+        for node in ast.walk(tree):
             assert not _runs_what_it_reads(node) or file.name == "convert_weights.py", f"{file}:{node!r}"
 
 

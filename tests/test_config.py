@@ -12,8 +12,10 @@ from mcads_node.config import (
     Condition,
     DestinationSection,
     NodeConfig,
+    PullSection,
     RoutesConfig,
     Rule,
+    SourceSection,
     load_configuration,
 )
 from mcads_node.errors import ConfigError
@@ -110,6 +112,16 @@ def test_the_shipped_template_of_a_destination_is_one_and_shows_the_defaults() -
     assert DestinationSection.model_validate(written).series[ObjectKind.SR].number == 9901
 
 
+def test_the_shipped_templates_of_sources_and_jobs_show_the_defaults() -> None:
+    lines = (SHIPPED / "node.yaml").read_text().splitlines()
+    written = yaml.safe_load("\n".join(line[1:] for line in lines if line.startswith("#  ")))
+    assert set(written["ARCHIVE"]) == set(SourceSection.model_fields)
+    source = SourceSection.model_validate(written["ARCHIVE"])
+    assert source == SourceSection(ae_title="PACS", host="10.20.0.5", port=104)
+    assert set(written["JOB"]) == set(PullSection.model_fields)
+    PullSection.model_validate(written["JOB"])
+
+
 def test_all_problems_of_both_files_are_told_at_once(tmp_path: Path) -> None:
     node = """\
 node:
@@ -146,6 +158,9 @@ routes:
     ("node", "expected"),
     [
         ("node: [", "node.yaml:1: is not valid YAML"),
+        ("node: {prot: 104}\n", "node.prot: is not a key this node knows (did you mean port?)"),
+        (destination("object: [sr]"), "pacs.object: is not a key this node knows (did you mean objects?)"),
+        ("analysis: {model: othr}\n", "'othr' is not a model here (did you mean other?)"),
         ("node: {}\nnode: {}\n", "node.yaml:2: node: is given twice (first on line 1)"),
         ("node: &a {}\nanalysis: *a\n", "node.yaml:2: is not valid YAML: aliases"),
         ("node: !!python/object:os.system {}\n", "node"),
@@ -188,6 +203,14 @@ def test_what_is_wrong_is_said(tmp_path: Path, node: str, expected: str) -> None
         (
             "routes: [{name: a, when: {}, analyse: {thresholds: {Goitre: 0.5}}, send_to: [pacs]}]",
             "'Goitre' is not a finding of the model (Edema, Pneumothorax)",
+        ),
+        (
+            "routes: [{name: a, when: {}, analyse: {checks: {Orientaton: warn}}, send_to: [pacs]}]",
+            "'Orientaton' (did you mean orientation?) is not a check of the gate",
+        ),
+        (
+            "routes: [{name: a, when: {}, analyse: {checks: {view: ignore}}, send_to: [pacs]}]",
+            "routes[0].analyse.checks.view: ",
         ),
         (
             "routes: [{name: a, when: {}, analyse: {}, send_to: [pax]}]",

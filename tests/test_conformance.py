@@ -31,11 +31,12 @@ from mcads_node.config import (
 from mcads_node.finding import Heatmap, Presence
 from mcads_node.instance import Radiograph, Requestor, View
 from mcads_node.profile import negotiated, renditions
+from mcads_node.pull import fetching, scu
 from mcads_node.read.transfer_syntaxes import TRANSFER_SYNTAXES
 from mcads_node.receive import arrival
 from mcads_node.receive.admission import Admission, AllowedRequestor
+from mcads_node.receive.contexts import STORAGE_CLASSES, VERIFICATION
 from mcads_node.receive.listener import LONGEST_PDU
-from mcads_node.receive.scp import STORAGE_CLASSES, VERIFICATION
 from mcads_node.report import image_library
 from mcads_node.report.basic_text import basic_text_report
 from mcads_node.report.capture import heatmap_capture, summary_capture
@@ -170,6 +171,14 @@ def test_sop_classes_as_scu() -> None:
 def test_received_objects_as_scu() -> None:
     told = {uid: name for name, uid in table(CONFORMANCE, "received SOP class", "UID")}
     assert told == STORAGE_CLASSES
+
+
+def test_sop_classes_of_queries_and_retrievals() -> None:
+    told = {uid: name for name, uid, *_ in table(CONFORMANCE, "SOP class", "UID", "service") if uid}
+    assert set(told) == {scu.FIND, scu.MOVE, scu.GET}
+    assert told == {uid: UID(uid).name for uid in told}
+    assert f"At most {scu.MOST_ANSWERS} answers" in " ".join(TEXT.split())
+    assert f"up to {fetching.AT_ONCE} SOP Instance UIDs" in " ".join(TEXT.split())
 
 
 def test_association_rejections() -> None:

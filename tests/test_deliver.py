@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import logging
+import threading
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -22,13 +23,14 @@ from pydicom.uid import (
     JPEGLosslessSV1,
     RLELossless,
 )
+from pynetdicom import AE, evt
 from pynetdicom.presentation import build_context
 
 from mcads_node.association import Timeouts
+from mcads_node.association.requesting import associated
 from mcads_node.backoff import ErrorKind, RetryPolicy
 from mcads_node.deliver.deliverer import Deliverer, DeliverySettings, Shelves, Transfer, outcome_of
 from mcads_node.deliver.lane import Lane
-from mcads_node.deliver.requesting import associated
 from mcads_node.deliver.send import (
     Answer,
     Caller,
@@ -164,6 +166,22 @@ def test_orthanc_answers_an_echo_and_rejects_a_wrong_ae_title(tmp_path: Path) ->
         )
         with pytest.raises(PeerUnreachable, match="Called AE title not recognised"):
             sent(wrong, outgoing(tmp_path / "out"))
+
+
+def test_a_rejection_is_told_as_such_however_soon_it_comes() -> None:
+    entity = AE(ae_title="PEER")
+    entity.add_supported_context(SC)
+    entity.require_called_aet = True
+    server = entity.start_server(("127.0.0.1", 0), block=False)
+    assert server is not None
+    closed = threading.Event()
+    # the connection is closed before pynetdicom looks whether there is one
+    handlers = [(evt.EVT_CONN_CLOSE, lambda _: closed.set()), (evt.EVT_REQUESTED, lambda _: closed.wait(10))]
+    nobody = at(server.server_address[1], "NOBODY")
+    rejected = pytest.raises(PeerUnreachable, match="rejected the association: Rejected Permanent, Called AE")
+    with rejected, associated(nobody, [build_context(SC)], CALLER, handlers):
+        pass
+    server.shutdown()
 
 
 def test_a_context_that_is_not_accepted_is_refused_and_the_others_are_sent(tmp_path: Path) -> None:

@@ -148,6 +148,7 @@ def analysis() -> Analysis:
             thresholds={},
             threshold_sets=(),
             objects=None,
+            checks={},
             send_to=("pacs",),
             quiet_seconds=3600,
         ),

@@ -108,6 +108,17 @@ def test_a_report_does_not_wait_for_a_clock_that_stepped_back(world: World, step
     assert claim_one(world.store, Kind.REPORT).revision == 1
 
 
+@pytest.mark.parametrize("step", [-600, -80_000])
+def test_a_report_does_not_wait_for_a_clock_that_stepped_back_before_the_analysis(
+    world: World, step: int
+) -> None:
+    world.wall.forward(step)
+    analyse_all(world.store)
+    assert world.store.claim("w", LEASE, kind=Kind.REPORT) == []
+    world.wall.forward(QUIET)
+    assert claim_one(world.store, Kind.REPORT).revision == 1
+
+
 def test_clocks_that_are_a_little_apart_make_no_early_report(world: World) -> None:
     analyse_all(world.store)
     world.wall.forward(-20)

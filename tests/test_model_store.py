@@ -18,12 +18,14 @@ import pytest
 import torch
 import yaml
 from safetensors import numpy as safetensors
-from torchxrayvision.models import DenseNet
+from torchxrayvision.models import DenseNet, model_urls
 
 from mcads_node.errors import ConfigError, ModelUnusable, PeerUnreachable, PermanentError, TransientError
 from mcads_node.model_store import densenet121
 from mcads_node.model_store.download import download
+from mcads_node.model_store.manifest import Download
 from mcads_node.model_store.store import ModelStatus, ModelStore
+from mcads_node.report.codes import finding_codes
 from tests.model_samples import MODELS, OFFICIAL, UNTRAINED, shipped_store
 
 PINNED = "00080ba5eebdd304ae23da5316a5a925df63e68af84be4f540c5fd78082c0d53"
@@ -133,9 +135,31 @@ def store_of(tmp_path: Path, url: str, **changes: Any) -> ModelStore:
 # --- manifests and names
 
 
+NAMES = [
+    f"densenet121-res224-{data}" for data in ("all", "rsna", "nih", "pc", "chex", "mimic_nb", "mimic_ch")
+]
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_manifest_is_torchxrayvisions_own_table(name: str) -> None:
+    manifest, theirs = shipped_store(Path("nowhere")).manifest(name), model_urls[name]
+    assert isinstance(manifest.source, Download)
+    assert (manifest.source.torchxrayvision, manifest.source.url) == (name, theirs["weights_url"])
+    assert [output.label for output in manifest.outputs] == theirs["labels"]
+    np.testing.assert_array_equal(manifest.operating_points, theirs["op_threshs"])
+    # what the model was not trained on is absent, and not 0.5
+    assert manifest.labels == tuple(label for label in theirs["labels"] if label)
+    assert "" not in manifest.thresholds
+    assert set(manifest.labels) <= set(finding_codes())
+
+
+def test_every_densenet_of_torchxrayvision_is_there() -> None:
+    assert set(NAMES) == {name for name in model_urls if name.startswith("densenet121-res224-")}
+
+
 def test_the_shipped_models() -> None:
     store = shipped_store(Path("nowhere"))
-    assert store.list() == (OFFICIAL, UNTRAINED)
+    assert set(store.list()) >= {OFFICIAL, UNTRAINED, *NAMES}
     assert store.manifest(OFFICIAL).caution == ""
     assert store.manifest(UNTRAINED).caution == "UNTRAINED MODEL"
     assert store.status(OFFICIAL) is ModelStatus.ABSENT
@@ -330,6 +354,19 @@ def test_a_file_fetched_by_hand_is_taken_and_kept(tmp_path: Path, official: byte
     store.fetch(OFFICIAL, file=file)
     assert store.status(OFFICIAL) is ModelStatus.READY
     assert file.read_bytes() == official
+
+
+def test_a_transfer_that_ends_early_without_a_word_is_refused(
+    tmp_path: Path, official: bytes, serve: Callable[[bytes], Server]
+) -> None:
+    # no length is announced: nobody can tell that it is not whole, until it is read
+    server = serve(official)
+    server.announce_length = False
+    server.breaks = [1_000_000]
+    store = store_of(tmp_path, server.url)
+    with pytest.raises(ModelUnusable, match="the file was refused"):
+        store.fetch(OFFICIAL)
+    assert names_in(tmp_path / "weights" / OFFICIAL) == [".fetch"]
 
 
 def test_two_fetches_at_once_are_not_allowed(tmp_path: Path, official: bytes) -> None:

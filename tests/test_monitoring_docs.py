@@ -13,6 +13,7 @@ from mcads_node import metrics
 from mcads_node.alerts.bookkeeping import Notice, Step
 from mcads_node.alerts.conditions import Kind
 from mcads_node.alerts.message import Message
+from mcads_node.drift import Measured
 from mcads_node.monitoring.gauges import Machine, gauges
 from mcads_node.workitems import AlertEntry, Backlog
 from tests.documents import OPERATIONS, ROOT, blocks, plain, table
@@ -22,7 +23,8 @@ RULES = ROOT / "docs" / "prometheus-alerts.yaml"
 
 def there() -> dict[str, set[str]]:
     """Every metric of the node's own, and its labels."""
-    machine = Machine(free_bytes=1, disk_level=0, database_bytes=1, workers_alive=1)
+    drift = Measured(at=datetime.now(UTC), reference=None, chosen=False, weeks=())
+    machine = Machine(free_bytes=1, disk_level=0, database_bytes=1, workers_alive=1, drift=drift)
     backlog = Backlog(at=datetime.now(UTC), queues=(), destinations=(), quarantined=0, unreported=0)
     found = {gauge.name: set(gauge.labels) for gauge in gauges(machine, backlog)}
     for collector in set(metrics.REGISTRY._collector_to_names):

@@ -13,7 +13,7 @@ from pynetdicom import evt
 from pynetdicom.association import Association
 from pynetdicom.presentation import build_context
 
-from mcads_node.deliver.requesting import associated
+from mcads_node.association.requesting import associated
 from tests.commitment_peer import INSTANCE, PUSH_MODEL, CommitmentPeer
 from tests.test_deliver import CALLER, at, wait_until
 

@@ -6,7 +6,6 @@ from collections.abc import Callable
 
 import numpy as np
 import pytest
-from PIL import Image
 from pydicom.dataset import Dataset
 from pydicom.uid import UID, ExplicitVRBigEndian, ImplicitVRLittleEndian
 from torchxrayvision.datasets import normalize
@@ -23,7 +22,6 @@ from tests.shared_data import data_dir
 def test_every_lossless_encoding_is_the_same_picture(name: str) -> None:
     radiograph = radiograph_of(LOSSLESS[name]())
     assert radiograph.pixels.dtype == np.float32
-    assert radiograph.checks == ()
     np.testing.assert_allclose(radiograph.pixels, expected(), rtol=0, atol=1e-3)
 
 
@@ -137,20 +135,4 @@ def test_real_files(
     assert radiograph.pixels.shape == shape
     assert radiograph.view is view
     assert radiograph.pixels.std() > 150
-    if name.startswith("dicom/"):
-        # looked at: lungs dark, bones bright
-        assert radiograph.checks == ()
     assert capfd.readouterr() == ("", "")
-
-
-def test_the_polarity_of_real_radiographs() -> None:
-    files = sorted((data_dir() / "nih" / "images").glob("*.jpg"))[::40]
-    found = {"MONOCHROME1": 0, "MONOCHROME2": 0}
-    for file in files:
-        with Image.open(file) as image:
-            stored = np.asarray(image.convert("L"))
-        for photometric in found:
-            checks = radiograph_of(part10(data_set(stored, bits_stored=8, photometric=photometric))).checks
-            found[photometric] += any(check.name == "polarity" for check in checks)
-    assert found["MONOCHROME2"] <= 0.03 * len(files)
-    assert found["MONOCHROME1"] >= 0.9 * len(files)

@@ -31,6 +31,7 @@ from pydicom.uid import (
     JPEGLSNearLossless,
     RLELossless,
 )
+from pynetdicom import evt
 
 from mcads_node.association import Timeouts
 from mcads_node.errors import PeerUnreachable
@@ -38,7 +39,8 @@ from mcads_node.instance import Requestor
 from mcads_node.read.transfer_syntaxes import TRANSFER_SYNTAXES
 from mcads_node.receive.admission import Admission, AllowedRequestor, Cause, Refusal
 from mcads_node.receive.arrival import Arrival
-from mcads_node.receive.scp import ReceiverSettings, StorageScp, by_preference
+from mcads_node.receive.contexts import by_preference
+from mcads_node.receive.scp import ReceiverSettings, StorageScp
 from tests.part10_files import DX_FOR_PRESENTATION, data_set_bytes, radiograph, write
 from tests.peers import RawPeer, associate_rq, command_elements, echoscu, pdu, storescu
 
@@ -479,6 +481,33 @@ def test_stop_finishes_what_is_being_received() -> None:
         idle.close()
     assert len(kept.arrivals) == 1
     wait_until(lambda: not network_threads() - before)
+
+
+@pytest.mark.parametrize("moment", [evt.EVT_DIMSE_SENT, evt.EVT_PDU_SENT], ids=["before", "after"])
+def test_an_object_is_answered_before_the_abort_and_both_are_sent(moment: evt.NotificationEvent) -> None:
+    stopped = threading.Event()
+
+    def stop() -> None:
+        scp.stop()
+        stopped.set()
+
+    with receiving(Kept()) as scp:
+        peer = RawPeer.associate(scp.port, DX)
+        peer.send_command(DX[0].encode(), b"1.2.4")
+        server = scp._server
+        assert server is not None
+        wait_until(lambda: any(map(scp._is_busy, server.active_associations)))
+        (association,) = server.active_associations
+        # before the answer is on its way, or before the abort is
+        association.bind(moment, lambda _event: stopped.wait(0.3))
+        stopping = threading.Thread(target=stop)
+        stopping.start()
+        wait_until(scp._stopping.is_set)
+        peer.send_fragment(0x02, tiny(b"1.2.4"))
+        assert peer.read_status() == 0x0000
+        assert peer.read_pdu()[0] == 0x07
+        stopping.join(5)
+        peer.close()
 
 
 def test_stop_between_the_objects_of_a_busy_peer(tmp_path: Path) -> None:

@@ -39,7 +39,17 @@ from mcads_node.resample import geometry_for
 from mcads_node.result import ImageReading, ObjectKind, Rendition, ResultObject
 from tests import referees
 from tests.documents import ROOT
-from tests.report_samples import ALGORITHM, CONTEXT, DOUBTFUL, LABELS, UNFIT, full, reading
+from tests.report_samples import (
+    ALGORITHM,
+    CALIBRATED,
+    CONTEXT,
+    DOUBTFUL,
+    LABELS,
+    UNFIT,
+    calibrated,
+    full,
+    reading,
+)
 from tests.sources import IMPOSSIBLE, IMPOSSIBLE_TOGETHER, SOURCES, Source
 
 ARTEFACTS = Path(os.environ.get("MCADS_TEST_ARTEFACTS") or ROOT / "tests" / "artefacts")
@@ -249,7 +259,9 @@ def _reports() -> Iterator[bytes]:
         reading(full(1), view=View.PA, labels=FEW[:2]),
         reading(full(2), view=View.LATERAL, checks=(UNFIT, DOUBTFUL), labels=FEW[:2]),
     ]
-    yield measurement_report(mixed, replace(UNTRAINED, calibrated=True), context).data
+    mixed = [calibrated(each, FEW[:1]) for each in mixed]
+    mark = replace(CALIBRATED.calibration, labels=FEW[:1]) if CALIBRATED.calibration else None
+    yield measurement_report(mixed, replace(UNTRAINED, calibration=mark), context).data
     rejected = [
         RejectedObject(
             sop_class_uid=each.sop_class_uid,

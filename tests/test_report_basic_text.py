@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import replace
 from io import BytesIO
 from pathlib import Path
@@ -17,7 +18,18 @@ from mcads_node.report import wording
 from mcads_node.report.basic_text import basic_text_report
 from mcads_node.result import ImageReading, ObjectKind, Rendition, ResultObject
 from tests import referees
-from tests.report_samples import ALGORITHM, CONTEXT, DOUBTFUL, UNFIT, as_received, bare, full, reading
+from tests.report_samples import (
+    ALGORITHM,
+    CALIBRATED,
+    CONTEXT,
+    DOUBTFUL,
+    UNFIT,
+    as_received,
+    bare,
+    calibrated,
+    full,
+    reading,
+)
 from tests.report_sources import NAMES, SOURCES
 
 GOLDEN = Path(__file__).parent / "golden"
@@ -126,10 +138,10 @@ def test_differing_thresholds_are_told_with_each_finding() -> None:
 
 
 def test_a_calibrated_score_is_called_so() -> None:
-    result = basic_text_report(_readings(), replace(ALGORITHM, calibrated=True), CONTEXT)
+    result = basic_text_report([calibrated(each) for each in _readings()], CALIBRATED, CONTEXT)
     everything = _texts(result, "Findings") + _texts(result, "Current Procedure Descriptions")
     assert "uncalibrated" not in " ".join(everything)
-    assert ", calibrated score" in everything[0]
+    assert re.search(r"probability 0\.\d+ \(calibrated at North Clinic\),\s+threshold 0\.64", everything[0])
 
 
 def test_every_sentence_names_its_image_and_the_evidence_has_it() -> None:

@@ -19,8 +19,10 @@ from mcads_node.report import wording
 from mcads_node.report.caption import caption as draw_caption
 from mcads_node.report.capture import HEATMAP, SUMMARY, heatmap_capture, summary_capture, thumbnail
 from mcads_node.report.drawing import LOWEST_SHOWN, OUTLINE, grey_levels
+from mcads_node.report.evidence import referable_header
+from mcads_node.report.making import Making
 from mcads_node.report.overlay import captioned_heatmap
-from mcads_node.report.sc import Making, secondary_capture, usable_header
+from mcads_node.report.sc import secondary_capture
 from mcads_node.report.summary_page import summary_page
 from mcads_node.result import ImageReading, ObjectKind, Rendition, ResultObject
 from tests.referees import dcentvfy, dciodvfy
@@ -656,7 +658,7 @@ def test_a_large_study_still_has_one_page_that_can_be_read() -> None:
 def test_pixels_beyond_what_rows_hold_give_a_reason() -> None:
     making = Making(rendition=SUMMARY, sop_instance_uid="2.25.1", algorithm=ALGORITHM, context=CONTEXT)
     with pytest.raises(ReportImpossible, match=r"\(0028,0010\)"):
-        secondary_capture([usable_header(full())], np.zeros((65_536, 1, 3), np.uint8), making)
+        secondary_capture([referable_header(full())], np.zeros((65_536, 1, 3), np.uint8), making)
 
 
 def test_images_of_one_view_are_told_apart() -> None:

@@ -21,7 +21,7 @@ from pydicom.uid import (
 from mcads_node.finding import Finding, Heatmap, Presence
 from mcads_node.instance import Radiograph, View
 from mcads_node.report.capture import heatmap_capture
-from mcads_node.report.sc import usable_header
+from mcads_node.report.evidence import referable_header
 from mcads_node.report.segmentation import segmentation
 from mcads_node.report.source import complete_header, referenced_requests
 from mcads_node.resample import geometry_for
@@ -191,4 +191,4 @@ def test_what_may_be_lossy_is_not_called_lossless(
         result = pydicom.dcmread(BytesIO(made.data))
         assert (result.LossyImageCompression, result.get("LossyImageCompressionMethod")) == (lossy, method)
         assert referees.dciodvfy(made.data).errors == ()
-    assert usable_header(source).get("LossyImageCompression", "00") == lossy
+    assert referable_header(source).get("LossyImageCompression", "00") == lossy

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 from numpy.typing import NDArray
-from scipy.ndimage import maximum_filter, minimum_filter  # type: ignore[import-untyped]
+from scipy.ndimage import maximum_filter, minimum_filter
 from skimage.draw import polygon2mask
 
 from mcads_node.report.contour import Polygon, cutoff, outlines

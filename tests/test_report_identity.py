@@ -28,7 +28,7 @@ from mcads_node.report.key_objects import key_objects
 from mcads_node.report.pdf import pdf_report
 from mcads_node.report.sr import measurement_report
 from mcads_node.result import ObjectKind
-from tests.report_samples import ALGORITHM, CONTEXT, full, reading
+from tests.report_samples import ALGORITHM, CALIBRATED, CONTEXT, full, reading
 
 THRESHOLDS = {"Pneumothorax": 0.35, "Mass": 0.5}
 
@@ -72,7 +72,7 @@ def _uid(**changes: Any) -> str:
         {"algorithm": replace(ALGORITHM, weights_digest="f" * 64)},
         {"algorithm": replace(ALGORITHM, version="0.1.0+2")},
         {"algorithm": replace(ALGORITHM, caution="UNTRAINED MODEL")},
-        {"algorithm": replace(ALGORITHM, calibrated=True)},
+        {"algorithm": CALIBRATED},
         {"algorithm": replace(ALGORITHM, device_uid="2.25.7")},
         {"thresholds": {**THRESHOLDS, "Mass": 0.5000001}},
         {"thresholds": {"Mass": 0.5}},

@@ -21,18 +21,21 @@ from mcads_node.finding import Finding, Presence
 from mcads_node.instance import View
 from mcads_node.report import codes
 from mcads_node.report.identity import SERIES_NUMBER
+from mcads_node.report.readback import findings_in
 from mcads_node.report.sr import SOP_CLASSES, measurement_report
 from mcads_node.result import ImageReading, ObjectKind, Rendition, ResultObject
 from tests import referees
 from tests.headers import header
 from tests.report_samples import (
     ALGORITHM,
+    CALIBRATED,
     CONTEXT,
     DOUBTFUL,
     LABELS,
     UNFIT,
     as_received,
     bare,
+    calibrated,
     full,
     reading,
 )
@@ -167,7 +170,7 @@ def test_every_label_is_there_with_score_threshold_presence_and_image() -> None:
 
 
 def test_a_calibrated_score_is_a_probability_and_only_then() -> None:
-    document = _read(measurement_report([reading(bare())], replace(ALGORITHM, calibrated=True), CONTEXT))
+    document = _read(measurement_report([calibrated(reading(bare()))], CALIBRATED, CONTEXT))
     assert len(_named_items(document, codes.PROBABILITY)) == 18
     assert _named_items(document, codes.CERTAINTY_OF_FINDING) == []
     units = {
@@ -176,6 +179,22 @@ def test_a_calibrated_score_is_a_probability_and_only_then() -> None:
         if item.ValueType == "NUM"
     }
     assert units == {("1", "UCUM")}
+
+
+def test_only_what_is_calibrated_is_a_probability_and_the_parameters_name_the_calibration() -> None:
+    few = replace(CALIBRATED.calibration, labels=LABELS[:2]) if CALIBRATED.calibration else None
+    image = calibrated(reading(bare()), LABELS[:2])
+    document = _read(measurement_report([image], replace(CALIBRATED, calibration=few), CONTEXT))
+    assert len(_named_items(document, codes.PROBABILITY)) == 2
+    assert len(_named_items(document, codes.CERTAINTY_OF_FINDING)) == 16
+    first = _named_items(document, codes.PROBABILITY)[0].MeasuredValueSequence[0]
+    assert float(first.NumericValue) == pytest.approx(image.findings[0].score ** 2, abs=1e-5)
+    parameters = {item.TextValue for item in _items(document) if item.ValueType == "TEXT"}
+    said = "scores: probabilities calibrated at North Clinic (platt);"
+    assert any(text.startswith(said) for text in parameters)
+    assert f"calibration SHA-256: {'89abcdef' * 8}" in parameters
+    (read_back,) = findings_in(measurement_report([image], CALIBRATED, CONTEXT).data).values()
+    assert [each.probability is not None for each in read_back] == [True] * 2 + [False] * 16
 
 
 def test_where_the_input_is_unfit_the_quality_group_says_so_and_nothing_is_claimed() -> None:

@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mcads_node.config import Rule
-from mcads_node.instance import Circumstances, Declined, Requestor, View
+from mcads_node.config import CHECKS, Rule
+from mcads_node.instance import Circumstances, Declined, Requestor, Verdict, View
 from mcads_node.route import Route, Subject, route
 from tests.headers import header
 
@@ -81,7 +81,12 @@ def test_the_first_match_wins_and_carries_what_the_rule_says() -> None:
         rule(
             "chest",
             {"Modality": "DX"},
-            analyse={"explain": [], "thresholds": {"Edema": 0.4}, "explain_top_finding": True},
+            analyse={
+                "explain": [],
+                "thresholds": {"Edema": 0.4},
+                "explain_top_finding": True,
+                "checks": {"age": "pass"},
+            },
             complete_when={"quiet_seconds": 3},
             send_to=["pacs", "archive"],
         ),
@@ -95,6 +100,7 @@ def test_the_first_match_wins_and_carries_what_the_rule_says() -> None:
         thresholds={"Edema": 0.4},
         threshold_sets=(),
         objects=None,
+        checks={**CHECKS, "age": Verdict.PASS},
         send_to=("pacs", "archive"),
         quiet_seconds=3,
     )

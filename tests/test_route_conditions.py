@@ -214,6 +214,20 @@ def test_a_called_address_in_the_form_of_ipv6_is_the_same() -> None:
     assert outcome({"RequestorAddress": "10.0.0.0/24"}, about) is YES
 
 
+@pytest.mark.parametrize("bytes_", [b"Jonas\xff", b"\x1b$)CJonas^\xff\x1b", b"\x1b%/I^x"])
+@pytest.mark.parametrize("charset", ["ISO_IR 192", "ISO 2022 IR 149", "NONE SUCH", ["", "ISO 2022 IR 87"]])
+def test_no_name_however_it_is_written_breaks_a_rule(bytes_: bytes, charset: str | list[str]) -> None:
+    about = subject(SpecificCharacterSet=charset)
+    raw = (pydicom.tag.Tag(0x00100010), "PN", len(bytes_), bytes_, 0, False, True, True)
+    about.header[0x00100010] = pydicom.dataelem.RawDataElement(*raw)
+    assert outcome({"PatientName": {"matches": "^TEST"}}, about) in (NO, UNKNOWN)
+
+
+def test_what_a_terminal_would_obey_is_not_shown() -> None:
+    (judged,) = judge(subject(StationName="A\x1b[2J\x07"), [rule("r", {"StationName": "B"})])
+    assert judged.term.terms[0].found == "A·[2J·"
+
+
 def test_an_explanation_shows_values_and_a_reason_does_not() -> None:
     children = rule("children", {"PatientAge": {"max": 17}, "Modality": "CR"}, decline="no")
     (judged,) = judge(subject(PatientAge="045Y", Modality="CR"), [children])

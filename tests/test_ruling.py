@@ -19,7 +19,7 @@ from mcads_node.instance import View
 from mcads_node.state import State, open_state
 from mcads_node.verbs import ruling
 from mcads_node.verbs.trying import since_in
-from mcads_node.workitems import KEPT, RELOADED, InstanceDeclined
+from mcads_node.workitems import InstanceDeclined
 from mcads_node.yamlfile import load_yaml, write_yaml
 from tests.workitems_samples import received
 
@@ -325,24 +325,6 @@ def test_reload_needs_a_node_that_runs(site: Site) -> None:
 # --- the record
 
 
-def test_who_asked_for_a_reload_and_how_it_ended(site: Site) -> None:
-    state = site.state()
-    workitems = state.workitems
-    assert workitems.who_asked_for_rules() is None
-    asked = workitems.ask_for_rules("ona (as mcads)")
-    assert workitems.who_asked_for_rules() == "ona (as mcads)"
-    assert workitems.reload_ended(asked) is None
-    workitems.note("node", KEPT, "node", "wrong")
-    assert workitems.who_asked_for_rules() is None
-    again = workitems.ask_for_rules("jonas")
-    workitems.note("node", RELOADED, "node", "abc")
-    first, second = workitems.reload_ended(asked), workitems.reload_ended(again)
-    assert first is not None
-    assert second is not None
-    assert (first.accepted, first.said, second.accepted, second.said) == (False, "wrong", True, "abc")
-    state.close()
-
-
 def test_what_an_image_was_treated_by_is_shown(site: Site) -> None:
     site.receive(1, image(), NOW)
     state = site.state()
@@ -352,3 +334,4 @@ def test_what_an_image_was_treated_by_is_shown(site: Site) -> None:
     state.close()
     done = CliRunner().invoke(app, ["show", "1", "--json", "--config", str(site.config)])
     assert json.loads(done.stdout)["images"][0]["rules_digest"] == "a" * 64
+    assert "rules aaaaaaaaaaaa" in CliRunner().invoke(app, ["show", "1", "--config", str(site.config)]).stdout

@@ -16,12 +16,16 @@ from typing import Any
 
 import pytest
 from cryptography.hazmat.primitives.asymmetric import rsa
+from pydicom import dcmread
 from pydicom.uid import ExplicitVRLittleEndian
 
 from mcads_node.association import Timeouts
+from mcads_node.association.tls_socket import TlsSocket
 from mcads_node.deliver.send import Answer, Caller, DestinationAddress, EchoResult, Outgoing, echo, send
-from mcads_node.deliver.tls_socket import TlsSocket
 from mcads_node.instance import Requestor
+from mcads_node.pull.fetching import Hands, fetch, find
+from mcads_node.pull.query import StudyQuery
+from mcads_node.pull.scu import Incoming, Source
 from mcads_node.read.transfer_syntaxes import TRANSFER_SYNTAXES
 from mcads_node.receive.admission import Admission, AllowedRequestor, Cause, Refusal
 from mcads_node.receive.arrival import Arrival
@@ -471,9 +475,34 @@ def test_orthanc_in_both_directions(certificates: Certificates, receiver: Receiv
         assert [answer.status for answer in answers] == [0x0000]
         (instance,) = peer.get("/instances")
         peer.post("/modalities/mcads/store", instance)
+        assert pulled(destination, file) == [dcmread(file).SOPInstanceUID]
     (arrival,) = receiver.arrivals
     assert arrival.sop_class_uid == DX_FOR_PRESENTATION
     assert receiver.refusals == []
+
+
+def pulled(destination: DestinationAddress, file: Path) -> list[str]:
+    """Ask an archive for the study of a file, and get it; gives what came."""
+    archive = Source(
+        name="archive",
+        address=destination,
+        # Orthanc lets those ask that it knows
+        caller=Caller(ae_title="MCADS", timeouts=CALLER.timeouts),
+        method="get",
+        modalities=("DX",),
+        storage_classes=(DX_FOR_PRESENTATION,),
+        transfer_syntaxes=TRANSFER_SYNTAXES,
+    )
+    came: list[str] = []
+
+    def store(incoming: Incoming) -> int:
+        came.append(incoming.sop_instance_uid)
+        return 0x0000
+
+    hands = Hands(known=lambda _study: came, store=store)
+    (study,) = find(archive, StudyQuery(study_instance_uid=dcmread(file).StudyInstanceUID), hands).studies
+    assert (fetch(archive, study, hands).received, study.missing) == (1, tuple(came))
+    return came
 
 
 # the documentation

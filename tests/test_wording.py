@@ -8,7 +8,6 @@ from dataclasses import replace
 from io import BytesIO
 from pathlib import Path
 
-import numpy as np
 import pydicom
 import pytest
 from babel.messages.catalog import Catalog, Message
@@ -16,22 +15,22 @@ from babel.messages.mofile import write_mo
 from babel.messages.pofile import read_po
 from hypothesis import given
 from hypothesis import strategies as st
-from pydicom.dataset import Dataset
 from pydicom.uid import DigitalXRayImageStorageForProcessing
 
 from mcads_node.admit import admit
+from mcads_node.config import CHECKS
 from mcads_node.errors import ReportImpossible
 from mcads_node.finding import Finding, Presence, presence_of
 from mcads_node.instance import View
 from mcads_node.product import MANUFACTURER, MODEL_NAME
-from mcads_node.read.checks import failed_checks
 from mcads_node.report import wording
 from mcads_node.report.page import Page
 from mcads_node.report.sentences import FORMS, sentence
 from mcads_node.report.summary_page import summary_page
 from mcads_node.report.translation import DOMAIN, ENGLISH, LOCALE, languages, translator
 from mcads_node.report.urgency import UNLISTED, page_order, tiers
-from tests.report_samples import ALGORITHM, CONTEXT, LABELS, full
+from tests.gate_cases import said_by_the_gate
+from tests.report_samples import ALGORITHM, CALIBRATED, CONTEXT, LABELS, calibrated, full, reading
 
 ROOT = Path(__file__).resolve().parents[1]
 CATALOGUES = sorted(LOCALE.glob(f"*/LC_MESSAGES/{DOMAIN}.po"))
@@ -204,18 +203,13 @@ def test_a_reason_to_decline_is_translated(name: str) -> None:
     assert "{" not in said
 
 
-def test_input_checks_are_translated() -> None:
-    header = Dataset()
-    header.PhotometricInterpretation, header.PresentationLUTShape = "MONOCHROME1", "IDENTITY"
-    inverted = np.full((100, 100), 500, np.float32)
-    inverted[30:75, 45:60] = -900
-    flat = np.zeros((100, 100), np.float32)
-    checks = (*failed_checks(header, inverted, View.PA), *failed_checks(header, flat, View.PA))
-    assert {check.name for check in checks} == {"polarity", "contrast"}
-    assert len({check.reason for check in checks}) == 3
-    for check in checks:
-        assert sentence(check.reason, LT) != check.reason
-        assert sentence(check.reason, ENGLISH) == check.reason
+@pytest.mark.parametrize("check", CHECKS)
+def test_input_checks_are_translated(check: str) -> None:
+    for reason in said_by_the_gate()[check]:
+        said = sentence(reason, LT)
+        assert said != reason
+        assert "{" not in said
+        assert sentence(reason, ENGLISH) == reason
 
 
 def test_a_sentence_is_found_again_whole_and_others_stay_as_they_are() -> None:
@@ -279,6 +273,38 @@ def test_a_score_lies_on_its_own_side_of_the_threshold_as_written(score: float, 
     assert (shown >= mark) == (finding.presence is Presence.PRESENT)
     assert abs(shown - score) <= 0.01
     assert mark == bar
+
+
+@given(score=st.floats(0, 1), threshold=st.floats(0.01, 1), factor=st.floats(0.001, 1))
+def test_a_probability_lies_on_its_own_side_of_the_threshold_as_written(
+    score: float, threshold: float, factor: float
+) -> None:
+    finding = Finding(
+        label="Mass",
+        score=score,
+        threshold=threshold,
+        presence=presence_of(score, threshold, ()),
+        probability=factor * score,
+        probability_threshold=factor * threshold,
+    )
+    shown, mark = float(wording.score_number(finding)), float(wording.threshold_number(finding))
+    # four digits are written of a threshold; nearer to it, or below the last of them, no side can be told
+    if abs(finding.stated - finding.stated_threshold) > 1e-4 and mark > 0:
+        assert (shown >= mark) == (finding.presence is Presence.PRESENT)
+    assert abs(shown - finding.stated) <= 0.01
+
+
+def test_a_probability_is_told_with_its_site_and_a_score_is_not_one() -> None:
+    image = calibrated(reading(full(1)), ["Mass"])
+    mass = next(each for each in image.findings if each.label == "Mass")
+    other = next(each for each in image.findings if each.label == "Nodule")
+    said = wording.score_text(mass, CALIBRATED)
+    assert said.startswith("probability ")
+    assert said.endswith("calibrated at North Clinic")
+    assert wording.score_text(mass, CALIBRATED, LT).startswith("tikimybė ")
+    assert "probability" not in wording.score_text(other, CALIBRATED)
+    assert not wording.is_wholly_calibrated(ALGORITHM)
+    assert wording.is_wholly_calibrated(CALIBRATED)
 
 
 def test_reasons_are_said_once() -> None:

@@ -524,7 +524,7 @@ def test_rows_of_an_older_version_come_along(
             config = Config()
             config.set_main_option("script_location", str(Path(migrations.__file__).parent))
             config.attributes["connection"] = connection
-            command.upgrade(config, "0006")
+            command.upgrade(config, "0008")
             for statement in OLD_ROWS:
                 zone = ".000000" if kind == "sqlite" else "+00:00"
                 connection.execute(text(statement.replace("+00:00", zone).replace(":", r"\:")))

@@ -17,11 +17,13 @@ from datetime import timedelta
 from pathlib import Path
 
 import pytest
+from alembic import command
 from sqlalchemy import create_engine, text
 from sqlalchemy.exc import DBAPIError, IntegrityError, OperationalError, StatementError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 
 from mcads_node.errors import ConfigError, NodeError, PermanentError, StorageFull, TransientError
+from mcads_node.migrations import alembic_config
 from mcads_node.workitems import Kind, Workitems, open_store
 from mcads_node.workitems.engine import Database, Undone, as_node_error
 from mcads_node.workitems.schema import metadata
@@ -227,6 +229,11 @@ FORBIDDEN = [
     "UPDATE workitems SET held_until = due_at, schedule = '{}' WHERE state = 'COMPLETED'",
     "UPDATE deliveries SET instance_id = 1",
     "UPDATE deliveries SET result_id = NULL",
+    "UPDATE workitems SET latest_at = due_at WHERE kind = 'analyse'",
+    "UPDATE instances SET patient_number = NULL WHERE state = 'ANALYSED'",
+    "UPDATE instances SET state = 'HELD', reason = 'another patient' WHERE state = 'ANALYSED'",
+    "UPDATE instances SET state = 'HELD', patient_number = NULL WHERE state = 'ANALYSED'",
+    "UPDATE analyses SET max_wait_seconds = 0",
     "UPDATE instances SET state = 'DECLINED'",
     "UPDATE instances SET reason = 'because' WHERE state = 'ANALYSED'",
     "UPDATE instances SET sop_instance_uid = '1.2.3.1.1'",
@@ -261,6 +268,8 @@ def test_one_scheduled_report_a_study(filled: sqlite3.Connection) -> None:
 def test_nothing_of_a_patient_but_the_header_and_the_findings(filled: sqlite3.Connection) -> None:
     names = {row[0] for row in filled.execute("SELECT name FROM sqlite_master WHERE type = 'table'")}
     columns = {row[1].lower() for name in names for row in filled.execute(f"PRAGMA table_info({name})")}
+    # a digest that can be compared within one study, and which of a study's patients it is
+    columns -= {"patient", "patient_number"}
     assert not [name for name in columns if "patient" in name or "birth" in name or "accession" in name]
 
 
@@ -381,9 +390,9 @@ def steps_of_a_claim(path: Path, waiting: int) -> int:
         )
         connection.executemany(
             "INSERT INTO instances (id, study_id, sop_class_uid, sop_instance_uid, transfer_syntax_uid,"
-            " requestor_ae_title, requestor_address, called_ae_title, received_at, path, size, digest, state)"
-            " VALUES (?, 1, '1.2', ?, '1.2', 'A', 'A', 'A',"
-            " '2024-01-01 00:00:00.000000', ?, 1, ?, 'RECEIVED')",
+            " requestor_ae_title, requestor_address, called_ae_title, received_at, path, size, digest, state,"
+            " patient_number) VALUES (?, 1, '1.2', ?, '1.2', 'A', 'A', 'A',"
+            " '2024-01-01 00:00:00.000000', ?, 1, ?, 'RECEIVED', 1)",
             [(n, f"1.2.{n}", str(n), f"{n:064x}") for n in range(1, waiting + 1)],
         )
         connection.execute(
@@ -509,3 +518,38 @@ def test_a_killed_worker_gives_way(path: Path) -> None:
     analyse_all(store)
     assert [each.what for each in store.show_study(1).events].count("analysed") == 1
     store.close()
+
+
+def test_images_of_an_older_version_are_of_their_studys_patient(tmp_path: Path) -> None:
+    """The table of instances is made anew, with rows of other tables and of its own that refer to it."""
+    path = tmp_path / "node.db"
+    database = Database(path, 5.0)
+    with database.write() as connection:
+        config = alembic_config()
+        config.attributes["connection"] = connection
+        command.upgrade(config, "0005")
+        at = "'2024-01-01 00:00:00.000000'"
+        image = "INSERT INTO instances VALUES ({n}, 1, '1.2', '1.2.3.{n}', '1.2', 'A', 'A', 'A', {at},"
+        image += " 'p{n}', 1, '{digest}', {rest})"
+        for statement in (
+            "INSERT INTO studies (id, study_instance_uid, first_received_at, last_received_at)"
+            f" VALUES (1, '1.2', {at}, {at})",
+            image.format(n=1, at=at, digest="1" * 64, rest="'ANALYSED', NULL, NULL, NULL"),
+            image.format(n=2, at=at, digest="2" * 64, rest="'DECLINED', 'why', 1, NULL"),
+            f"INSERT INTO workitems VALUES (1, 'analyse', 'COMPLETED', 1, 1, NULL, 0, {at}, 0, 0,"
+            f" NULL, NULL, NULL, NULL, {at}, {at}, NULL)",
+        ):
+            connection.exec_driver_sql(statement)
+    database.close()
+    store = open_store(path)
+    assert [each.number for each in store.show_study(1).instances] == [1, 2]
+    store.close()
+    with closing(sqlite3.connect(path)) as connection:
+        assert connection.execute("PRAGMA foreign_key_check").fetchall() == []
+        assert connection.execute("SELECT patient_number, conflicts_with FROM instances").fetchall() == [
+            (1, None),
+            (1, 1),
+        ]
+        connection.execute("PRAGMA foreign_keys = ON")
+        with pytest.raises(sqlite3.IntegrityError, match="FOREIGN KEY"):
+            connection.execute("DELETE FROM instances WHERE id = 1")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 import time
 import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing
 from functools import partial
 from typing import Any
@@ -15,21 +15,36 @@ import pytest
 from sqlalchemy import create_engine, text
 
 from mcads_node.errors import NodeError, TransientError
-from mcads_node.workitems import Kind, Receipt, Workitems, WorkState, open_store
-from mcads_node.workitems.engine import Database
+from mcads_node.result import ObjectKind
+from mcads_node.workitems import (
+    REJECTION_NOTE,
+    Kind,
+    Receipt,
+    Retraction,
+    Span,
+    Workitems,
+    WorkState,
+    open_store,
+    queue,
+    retracting,
+)
+from mcads_node.workitems.engine import Database, Transaction
 from mcads_node.workitems.schema import metadata
 from tests.postgres import PostgresServer
 from tests.test_workitems_database import FORBIDDEN
 from tests.workitems_samples import (
     LEASE,
     QUIET,
+    START,
     Clock,
     analyse_all,
     analysed,
     claim_one,
+    digest_of,
     in_threads,
     received,
     report,
+    stored,
 )
 
 BUSY = 0.5
@@ -46,6 +61,20 @@ def store(url: str) -> Iterator[Workitems]:
     opened = open_store(url, clock=Clock(), busy_seconds=BUSY)
     yield opened
     opened.close()
+
+
+def test_scores_are_read_by_model_and_time(store: Workitems) -> None:
+    store.record_received(received())
+    analyse_all(store)
+    span, weights = Span(since=START - LEASE, until=START + LEASE), digest_of("weights")
+    (image,) = store.scored_images(weights, span)
+    assert [each.label for each in image.findings] == ["Edema", "Mass"]
+    assert store.first_analysis(weights) == image.analysed_at
+    assert list(store.scored_images(digest_of("other"), span)) == []
+    assert list(store.scored_images(weights, Span(since=span.until, until=span.until + LEASE))) == []
+    assert store.drift_reference(weights) is None
+    store.set_drift_reference(weights, span, "jonas")
+    assert store.drift_reference(weights) == span
 
 
 @pytest.fixture
@@ -159,11 +188,65 @@ def test_a_deadlock_is_tried_again(store: Workitems, stranger: psycopg.Connectio
 
 
 def wait_until_one_waits(connection: psycopg.Connection[Any]) -> None:
-    for _ in range(200):
+    for _ in range(1000):
         if connection.execute("SELECT 1 FROM pg_locks WHERE NOT granted").fetchone():
             return
         time.sleep(0.005)
     raise AssertionError("nobody waits for a lock")
+
+
+@pytest.fixture
+def revisable(url: str) -> Iterator[Workitems]:
+    """A store with a study that was reported, and a revised report of it that waits to be claimed."""
+    clock = Clock()
+    with closing(open_store(url, clock=clock, busy_seconds=10.0)) as opened:
+        opened.record_received(received())
+        analyse_all(opened)
+        clock.forward(QUIET)
+        report(opened, "pacs")
+        opened.record_received(received("2", at=clock.now))
+        analyse_all(opened)
+        clock.forward(QUIET)
+        yield opened
+
+
+def retract(store: Workitems) -> Retraction | None:
+    note = stored(ObjectKind.KOS, variant=REJECTION_NOTE)
+    return store.retract(store.retractable(1), note, "wrong patient")
+
+
+def test_no_report_is_claimed_while_its_study_is_retracted(
+    revisable: Workitems, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    after_the_check, claimed = retracting._last_report, []
+
+    def claim_meanwhile(tx: Transaction, study: int) -> tuple[int, int]:
+        claimed.extend(revisable.claim("w2", LEASE, kind=Kind.REPORT))
+        return after_the_check(tx, study)
+
+    monkeypatch.setattr(retracting, "_last_report", claim_meanwhile)
+    assert retract(revisable) is not None
+    # it would be written of what it saw before: of a report that is taken back
+    assert claimed == []
+    assert revisable.study_for_report(claim_one(revisable)).predecessors == ()
+
+
+def test_a_retraction_waits_for_a_claim_that_is_being_made(
+    revisable: Workitems, stranger: psycopg.Connection[Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before_the_end, done = queue._fix_extent, []
+    thread = threading.Thread(target=lambda: done.append(retract(revisable)))
+
+    def retract_meanwhile(tx: Transaction, reports: Sequence[int]) -> None:
+        thread.start()
+        wait_until_one_waits(stranger)
+        before_the_end(tx, reports)
+
+    monkeypatch.setattr(queue, "_fix_extent", retract_meanwhile)
+    item = claim_one(revisable)
+    thread.join()
+    assert done == [None]
+    assert revisable.study_for_report(item).predecessors
 
 
 def test_who_stands_still_in_a_transaction_is_cut_off(url: str, store: Workitems) -> None:

@@ -62,7 +62,13 @@ def digest_of(content: str) -> str:
 
 
 def received(
-    image: str = "1", study: str = "1", *, content: str | None = None, at: datetime = START
+    image: str = "1",
+    study: str = "1",
+    *,
+    content: str | None = None,
+    at: datetime = START,
+    patient: str | None = None,
+    issuer: str | None = None,
 ) -> ReceivedInstance:
     return ReceivedInstance(
         sop_class_uid="1.2.840.10008.5.1.4.1.1.1.1",
@@ -74,6 +80,8 @@ def received(
         path=f"2024-03-01/{uuid.uuid4().hex}",
         size=1000,
         digest=digest_of(content or f"{study}/{image}"),
+        patient=digest_of(patient) if patient else None,
+        issuer=digest_of(issuer) if issuer else None,
     )
 
 

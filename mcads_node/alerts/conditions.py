@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from enum import StrEnum
 
+from mcads_node.drift import LabelDrift, Measured
 from mcads_node.workitems import Backlog, Stuck
 
 
@@ -19,6 +20,7 @@ class Kind(StrEnum):
 
     QUARANTINE = "quarantine"
     UNREPORTED = "unreported"
+    HELD = "held"
     DEAD_LETTERS = "dead-letters"
     DESTINATION = "destination"
     DELIVERIES = "deliveries"
@@ -29,6 +31,7 @@ class Kind(StrEnum):
     CERTIFICATE = "certificate"
     AUDIT = "audit"
     BACKUP = "backup"
+    DRIFT = "drift"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -74,6 +77,8 @@ class MachineView:
     audit_lost: int = 0
     #: when the last whole backup was made, or since when there should be one; None: none are made
     backup_since: datetime | None = None
+    #: how the model's scores stood to those of before; None: not measured
+    drift: Measured | None = None
 
 
 #: more of one sort are told as one
@@ -82,7 +87,7 @@ MOST_OF_A_SORT = 100
 
 def of_the_state(backlog: Backlog, stuck: Stuck, limits: Limits) -> list[Condition]:
     """Say what is wrong in the durable state."""
-    found = [*_quarantined(stuck), *_dead_letters(stuck)]
+    found = [*_quarantined(stuck), *_held(stuck), *_dead_letters(stuck)]
     return [
         *_bounded(found),
         *_unreachable(backlog, limits),
@@ -99,6 +104,7 @@ def of_the_machine(view: MachineView, limits: Limits, now: datetime) -> list[Con
         *_certificates(view, limits, now),
         *_audit(view),
         *_backup(view, limits, now),
+        *_drift(view),
     ]
 
 
@@ -126,6 +132,16 @@ def _quarantined(stuck: Stuck) -> Iterator[Condition]:
             kind=Kind.UNREPORTED,
             text=f"Study no. {study}: its report could not be made.",
             advice=f"mcads-node show {study} tells why; once mended: mcads-node retry {study}",
+        )
+
+
+def _held(stuck: Stuck) -> Iterator[Condition]:
+    for study, images in stuck.held.items():
+        yield Condition(
+            key=f"held/{study}",
+            kind=Kind.HELD,
+            text=f"Study no. {study}: {images} image(s) name another patient than the study, and are held.",
+            advice="mcads-node held lists them; mcads-node release or mcads-node decline decides.",
         )
 
 
@@ -259,6 +275,24 @@ def _backup(view: MachineView, limits: Limits, now: datetime) -> Iterator[Condit
             kind=Kind.BACKUP,
             text=f"No whole backup has been made since {_moment(since)}.",
             advice="See job.failed in the journal; mcads-node backup makes one, or says why it cannot.",
+        )
+
+
+def _drift(view: MachineView) -> Iterator[Condition]:
+    drifted: dict[str, list[LabelDrift]] = {}
+    for week in view.drift.weeks if view.drift is not None else ():
+        for each in week.labels:
+            if each.drifted:
+                drifted.setdefault(each.label, []).append(each)
+    for label, found in drifted.items():
+        index, distance = max(each.psi for each in found), max(each.ks for each in found)
+        yield Condition(
+            # which devices, the text does not say: their names are what files say
+            key=f"drift/{label}@{view.host}",
+            kind=Kind.DRIFT,
+            text=f"The scores of {label} in the last 7 days are not distributed as before: PSI up to "
+            f"{index:.2f}, KS up to {distance:.2f}.",
+            advice="mcads-node drift tells which devices; did equipment, protocol or patients change?",
         )
 
 

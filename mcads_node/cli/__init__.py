@@ -20,9 +20,15 @@ from mcads_node.cli import looking  # isort: split
 
 from mcads_node.cli import acting  # isort: split
 
+from mcads_node.cli import deciding  # isort: split
+
+from mcads_node.cli import pulling  # isort: split
+
 from mcads_node.cli import routes  # isort: split
 
-from mcads_node.cli import models
+from mcads_node.cli import models  # isort: split
+
+from mcads_node.cli import auditing
 from mcads_node.cli.common import DEFAULT_CONFIG, app, err, out
 from mcads_node.cli.models import DEFAULT_DATA_DIR
 from mcads_node.cli.running import RoleName
@@ -34,9 +40,12 @@ __all__ = [
     "RoleName",
     "acting",
     "app",
+    "auditing",
+    "deciding",
     "looking",
     "main",
     "models",
+    "pulling",
     "routes",
     "running",
 ]

@@ -9,7 +9,10 @@ import typer
 
 from mcads_node.cli.common import JsonOption, app, err, out, print_json
 
-models_app = typer.Typer(help="The models: list, fetch and verify them.", no_args_is_help=True)
+models_app = typer.Typer(
+    help="The models: list, fetch and verify them, audit and calibrate them on a site's own images.",
+    no_args_is_help=True,
+)
 app.add_typer(models_app, name="models")
 
 DataDirOption = Annotated[
@@ -32,6 +35,22 @@ def models_list(data_dir: DataDirOption = DEFAULT_DATA_DIR, as_json: JsonOption 
         print_json(found)
     else:
         show_models(out, found)
+
+
+@models_app.command("show")
+def models_show(name: str, data_dir: DataDirOption = DEFAULT_DATA_DIR, as_json: JsonOption = False) -> None:
+    """Show one model: labels, operating points, thresholds, weights, licence, what it is for.
+
+    Example: mcads-node models show densenet121-res224-all
+    """
+    from mcads_node.verbs.evaluation_tables import show_model
+    from mcads_node.verbs.overview import describe_model
+
+    found = describe_model(data_dir, name)
+    if as_json:
+        print_json(found)
+    else:
+        show_model(out, found)
 
 
 @models_app.command("fetch")

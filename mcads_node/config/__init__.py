@@ -5,10 +5,19 @@ from mcads_node.config.alerts import AlertsSection, EmailSection, WebhookSection
 from mcads_node.config.attributes import Attribute, Fact
 from mcads_node.config.audit import AuditSection
 from mcads_node.config.backup import BackupSection
+from mcads_node.config.checks import CHECKS
+from mcads_node.config.completion import CompleteWhen
 from mcads_node.config.conditions import Asked, Condition, Group, When
 from mcads_node.config.crossing import Known
-from mcads_node.config.destinations import CapturesSection, DestinationSection, SeriesSection, SRClass
+from mcads_node.config.destinations import (
+    CapturesSection,
+    DestinationSection,
+    SeriesSection,
+    SRClass,
+    TlsPeerSection,
+)
 from mcads_node.config.disk import DiskSection
+from mcads_node.config.drift import DriftSection
 from mcads_node.config.hours import Hours
 from mcads_node.config.loading import (
     Configuration,
@@ -23,12 +32,14 @@ from mcads_node.config.network import NetworkSection
 from mcads_node.config.node import AnalysisSection, NodeConfig, NodeSection, ReportSection, RequestorSection
 from mcads_node.config.receive import ReceiveSection
 from mcads_node.config.retention import RetentionSection
-from mcads_node.config.rules import CompleteWhen, RoutesConfig, Rule
+from mcads_node.config.rules import RoutesConfig, Rule
+from mcads_node.config.sources import PullSection, SourceSection
 from mcads_node.config.tending import TendingSection
 from mcads_node.config.thresholds import ThresholdSet
 from mcads_node.config.tls import TlsSection
 
 __all__ = [
+    "CHECKS",
     "AlertsSection",
     "AnalyseSection",
     "AnalysisSection",
@@ -42,6 +53,7 @@ __all__ = [
     "Configuration",
     "DestinationSection",
     "DiskSection",
+    "DriftSection",
     "EmailSection",
     "Fact",
     "Group",
@@ -51,6 +63,7 @@ __all__ = [
     "NetworkSection",
     "NodeConfig",
     "NodeSection",
+    "PullSection",
     "ReceiveSection",
     "ReportSection",
     "RequestorSection",
@@ -60,8 +73,10 @@ __all__ = [
     "RuleBook",
     "SRClass",
     "SeriesSection",
+    "SourceSection",
     "TendingSection",
     "ThresholdSet",
+    "TlsPeerSection",
     "TlsSection",
     "WebhookSection",
     "When",

@@ -7,9 +7,11 @@ from typing import Annotated, Literal
 
 from pydantic import Field, WithJsonSchema, field_validator
 
+from mcads_node.config.checks import known_checks
 from mcads_node.config.hours import Hours
 from mcads_node.config.vocabulary import Fraction, Name, Section
 from mcads_node.errors import ConfigError, Problem
+from mcads_node.instance import Verdict
 from mcads_node.result import ObjectKind
 from mcads_node.schedule import Schedule, Window
 
@@ -29,6 +31,14 @@ class AnalyseSection(Section):
     thresholds: dict[str, Fraction] = Field(default_factory=dict)
     threshold_sets: Annotated[tuple[Name, ...], WithJsonSchema(_ONE_OR_SEVERAL)] = ()
     objects: tuple[ObjectKind, ...] | None = None
+    #: what a check that fails leads to; others lead to what `CHECKS` says
+    checks: dict[str, Verdict] = Field(default_factory=dict)
+
+    @field_validator("checks")
+    @classmethod
+    def _known_checks(cls, value: dict[str, Verdict]) -> dict[str, Verdict]:
+        known_checks(value)
+        return value
 
     @field_validator("threshold_sets", mode="before")
     @classmethod

@@ -11,7 +11,7 @@ from pydantic import BeforeValidator, Field
 from mcads_node.config.vocabulary import Section
 
 
-def _time_of_day(value: object) -> time:
+def time_of_day(value: object) -> time:
     """Take hours and minutes; the zone is that of the machine."""
     try:
         return time.fromisoformat(str(value)).replace(tzinfo=None)
@@ -23,5 +23,5 @@ class BackupSection(Section):
     """A backup a day; null as the directory: none is made by itself."""
 
     directory: Path | None = None
-    at: Annotated[time, BeforeValidator(_time_of_day)] = time(3)
+    at: Annotated[time, BeforeValidator(time_of_day)] = time(3)
     keep: Annotated[int, Field(ge=1, le=1000)] = 7

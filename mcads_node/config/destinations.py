@@ -38,8 +38,8 @@ class SeriesSection(Section):
         return value.strip()
 
 
-class DestinationSection(Section):
-    """A peer that results are sent to, which kinds it wants, and in which way each is made."""
+class TlsPeerSection(Section):
+    """A peer that the node calls, and how it proves who it is."""
 
     ae_title: AETitle
     host: Annotated[str, Field(min_length=1)]
@@ -47,14 +47,6 @@ class DestinationSection(Section):
     tls: bool = False
     verify_host: bool = True
     certificate_name: Annotated[str, Field(pattern=r"^[A-Za-z0-9._:-]{1,253}$")] | None = None
-    objects: tuple[ObjectKind, ...] = (ObjectKind.SR, ObjectKind.SUMMARY, ObjectKind.HEATMAP)
-    sr_classes: tuple[SRClass, ...] = ("comprehensive-3d", "enhanced")
-    captures: CapturesSection = CapturesSection()
-    series: dict[ObjectKind, SeriesSection] = Field(default_factory=dict)
-    associations: Annotated[int, Field(ge=1, le=8)] = 1
-    max_age_hours: Annotated[float, Field(gt=0, le=8760)] = 168.0
-    storage_commitment: bool = False
-    commitment_timeout_minutes: Annotated[float, Field(gt=0, le=10080)] = 60.0
 
     @field_validator("tls")
     @classmethod
@@ -70,6 +62,19 @@ class DestinationSection(Section):
         if self.certificate_name and not self.verify_host:
             raise ValueError("certificate_name is not looked at where verify_host is false")
         return self
+
+
+class DestinationSection(TlsPeerSection):
+    """A peer that results are sent to, which kinds it wants, and in which way each is made."""
+
+    objects: tuple[ObjectKind, ...] = (ObjectKind.SR, ObjectKind.SUMMARY, ObjectKind.HEATMAP)
+    sr_classes: tuple[SRClass, ...] = ("comprehensive-3d", "enhanced")
+    captures: CapturesSection = CapturesSection()
+    series: dict[ObjectKind, SeriesSection] = Field(default_factory=dict)
+    associations: Annotated[int, Field(ge=1, le=8)] = 1
+    max_age_hours: Annotated[float, Field(gt=0, le=8760)] = 168.0
+    storage_commitment: bool = False
+    commitment_timeout_minutes: Annotated[float, Field(gt=0, le=10080)] = 60.0
 
     @field_validator("objects", "sr_classes")
     @classmethod

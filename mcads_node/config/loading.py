@@ -13,6 +13,7 @@ from mcads_node.config.cautions import cautions
 from mcads_node.config.crossing import Known, faults, overlaps
 from mcads_node.config.node import NodeConfig
 from mcads_node.config.rules import RoutesConfig, Rule
+from mcads_node.config.sources import SOURCES
 from mcads_node.config.tls import validation_context
 from mcads_node.config.vocabulary import Section
 from mcads_node.errors import ConfigError, Problem
@@ -66,7 +67,8 @@ def load_configuration(path: Path, labels_of: Mapping[str, Iterable[str]]) -> Co
     problems: list[Problem] = []
     document = read_document(path)
     try:
-        node = document.fit(NodeConfig, validation_context(document.plain))
+        context = {**validation_context(document.plain), SOURCES: _keys(document.plain, "sources")}
+        node = document.fit(NodeConfig, context)
     except ConfigError as error:
         problems += error.problems
         # go on with what can be known, so that the problems of both files are told together

@@ -13,13 +13,15 @@ from mcads_node.config.audit import AuditSection
 from mcads_node.config.backup import BackupSection
 from mcads_node.config.destinations import DestinationSection
 from mcads_node.config.disk import DiskSection
+from mcads_node.config.drift import DriftSection
 from mcads_node.config.monitoring import MonitoringSection
 from mcads_node.config.network import NetworkSection
 from mcads_node.config.receive import ReceiveSection
 from mcads_node.config.retention import RetentionSection
+from mcads_node.config.sources import PullSection, SourceSection
 from mcads_node.config.tending import TendingSection
 from mcads_node.config.tls import TlsSection
-from mcads_node.config.vocabulary import AETitle, Name, Port, Section
+from mcads_node.config.vocabulary import AbsoluteFile, AETitle, Name, Port, Section
 
 
 class NodeSection(Section):
@@ -80,6 +82,7 @@ class AnalysisSection(Section):
     """Which model reads, and with how much of the machine."""
 
     model: Name = "densenet121-res224-all"
+    calibration: AbsoluteFile | None = None
     workers: Literal["auto"] | Annotated[int, Field(ge=1, le=64)] = "auto"
     timeout_seconds: Annotated[float, Field(gt=0, le=3600)] = 120.0
     memory_limit_mib: Annotated[int, Field(ge=1024)] = 4096
@@ -94,6 +97,8 @@ class NodeConfig(Section):
     node: NodeSection = NodeSection()
     requestors: tuple[RequestorSection, ...] = ()
     destinations: dict[Name, DestinationSection] = Field(default_factory=dict)
+    sources: dict[Name, SourceSection] = Field(default_factory=dict)
+    pull: dict[Name, PullSection] = Field(default_factory=dict)
     analysis: AnalysisSection = AnalysisSection()
     report: ReportSection = ReportSection()
     network: NetworkSection = NetworkSection()
@@ -104,5 +109,6 @@ class NodeConfig(Section):
     tending: TendingSection = TendingSection()
     monitoring: MonitoringSection = MonitoringSection()
     alerts: AlertsSection = AlertsSection()
+    drift: DriftSection = DriftSection()
     audit: AuditSection | None = None
     routes: Path = Path("routes.yaml")

@@ -16,17 +16,12 @@ from pydantic import (
 )
 
 from mcads_node.config.acting import AnalyseSection, PriorityWord
+from mcads_node.config.completion import CompleteWhen
 from mcads_node.config.conditions import WHEN_SCHEMA, When, read_when
 from mcads_node.config.hours import Hours
 from mcads_node.config.thresholds import ThresholdSet
 from mcads_node.config.vocabulary import Name, Section, all_known
 from mcads_node.priority import Priority
-
-
-class CompleteWhen(Section):
-    """When a study is taken to be complete."""
-
-    quiet_seconds: Annotated[float, Field(ge=0, le=86400)] = 10.0
 
 
 class Rule(Section):

@@ -3,33 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from pathlib import Path
-from typing import Annotated, Any
+from typing import Any
 
-from pydantic import AfterValidator
-
-from mcads_node.config.vocabulary import Section
+from mcads_node.config.vocabulary import AbsoluteFile, Section
 
 #: key of the context of validation: whether the document has ``node.tls``
 NODE_HAS_TLS = "node_has_tls"
 
 
-def _absolute(value: Path) -> Path:
-    # a service has no folder of its own that a relative one could be looked for in
-    if not value.is_absolute():
-        raise ValueError(f"expected an absolute path, such as /etc/mcads-node/tls/node.crt; found '{value}'")
-    return value
-
-
-_File = Annotated[Path, AfterValidator(_absolute)]
-
-
 class TlsSection(Section):
     """Files of PEM; with this section the node's port speaks TLS and nothing else."""
 
-    certificate: _File
-    key: _File
-    ca: _File
+    certificate: AbsoluteFile
+    key: AbsoluteFile
+    ca: AbsoluteFile
     require_client_certificate: bool = True
 
 

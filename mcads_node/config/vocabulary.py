@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable
+from pathlib import Path
 from typing import Annotated
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
@@ -24,8 +25,16 @@ def _name(value: str) -> str:
     return value
 
 
+def _absolute(value: Path) -> Path:
+    # a service has no folder of its own that a relative one could be looked for in
+    if not value.is_absolute():
+        raise ValueError(f"expected an absolute path, such as /etc/mcads-node/tls/node.crt; found '{value}'")
+    return value
+
+
 AETitle = Annotated[str, AfterValidator(_ae_title)]
 Name = Annotated[str, AfterValidator(_name)]
+AbsoluteFile = Annotated[Path, AfterValidator(_absolute)]
 Port = Annotated[int, Field(ge=0, le=65535)]
 Fraction = Annotated[float, Field(ge=0.0, le=1.0)]
 

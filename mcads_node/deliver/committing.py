@@ -11,6 +11,7 @@ from pydicom.dataset import Dataset
 from pynetdicom import evt
 from pynetdicom.presentation import build_context
 
+from mcads_node.association.requesting import Caller, DestinationAddress, associated
 from mcads_node.commitment import (
     PUSH_MODEL,
     PUSH_MODEL_INSTANCE,
@@ -19,7 +20,6 @@ from mcads_node.commitment import (
     TakeReport,
     answer_report,
 )
-from mcads_node.deliver.requesting import Caller, DestinationAddress, associated
 from mcads_node.workitems import CommitmentRequest
 
 

@@ -15,10 +15,11 @@ from pathlib import Path
 
 import structlog
 
-from mcads_node import metrics, pulse
-from mcads_node.backoff import ErrorKind, Failure, GiveUp, next_attempt
+from mcads_node import pulse
+from mcads_node.backoff import ErrorKind
 from mcads_node.deliver.committing import Asked, ask
 from mcads_node.deliver.lane import Lane
+from mcads_node.deliver.patience import Patience
 from mcads_node.deliver.send import Answer, ObjectUnavailable, Outgoing, send
 from mcads_node.deliver.terms import DeliveryQueue, DeliverySettings, Shelves, Transfer, outcome_of
 from mcads_node.errors import NodeError, PeerUnreachable
@@ -88,6 +89,7 @@ class Courier(threading.Thread):
         self._queue = queue
         self._shelves = shelves
         self._random = secrets.SystemRandom().random
+        self._patience = Patience(self._destination, self._policy, queue, self._random)
         self._wake = threading.Event()
         self._stopping = threading.Event()
         self._asked_at = time.monotonic()
@@ -232,41 +234,13 @@ class Courier(threading.Thread):
         )
 
     def _leave_alone(self, reason: str, begun: float) -> None:
-        """Leave the destination alone for a while, and give up what has waited for too long."""
+        """Leave the destination alone for a while, unless it has answered another courier meanwhile."""
         if self._lane.has_answered_since(begun):
             # it has no association left for this courier, or broke one of several: the others go on
             log.warning("courier.rests", destination=self._destination, reason=reason)
             self._stopping.wait(self._policy.base.total_seconds())
             return
-        now = _now()
-        trouble = self._queue.destination_trouble(self._destination)
-        failure = Failure(
-            kind=ErrorKind.UNREACHABLE,
-            attempts=trouble.failures + 1 if trouble else 1,
-            since=trouble.failing_since if trouble else now,
-        )
-        # a destination is never given up, however long it is away; only what waits for it grows too old
-        decision = next_attempt(failure, replace(self._policy, max_age=None), now, self._random)
-        until = now if isinstance(decision, GiveUp) else decision.at
-        self._queue.defer_destination(self._destination, until, reason)
-        log.warning("destination.deferred", destination=self._destination, until=until, reason=reason)
-        self._give_up_old(reason, now)
-
-    def _give_up_old(self, reason: str, now: datetime) -> None:
-        max_age = self._policy.max_age
-        if max_age is None:
-            return
-        # at this age: the words are those of a single object that is given up
-        failure = Failure(kind=ErrorKind.UNREACHABLE, attempts=1, since=now - max_age)
-        decision = next_attempt(failure, self._policy, now, self._random)
-        why = decision.reason if isinstance(decision, GiveUp) else ""
-        text = f"{reason}; given up: {why}"
-        given_up = 0
-        while count := self._queue.give_up_old(self._destination, now - max_age, text):
-            given_up += count
-        if given_up:
-            log.error("delivery.given_up", destination=self._destination, count=given_up, reason=why)
-            metrics.delivery_failed(self._destination, "given_up", given_up)
+        self._patience.leave_alone(reason)
 
     def _ask_for_commitment(self) -> bool:
         """Ask the destination to keep what it has stored; True where there may be more to ask for."""
@@ -274,7 +248,7 @@ class Courier(threading.Thread):
         if self._terms.commitment_timeout is None or not self._lane.hold():
             return False
         now = _now()
-        self._give_up_unanswered(now)
+        self._patience.give_up_unanswered(now)
         request = self._queue.request_commitment(self._destination, now + self._terms.commitment_timeout)
         if request is None:
             return False
@@ -310,17 +284,6 @@ class Courier(threading.Thread):
         if outcome is not None and self._settings.on_commitment is not None:
             self._settings.on_commitment(outcome)
         return outcome
-
-    def _give_up_unanswered(self, now: datetime) -> None:
-        max_age, given_up = self._policy.max_age, 0
-        if max_age is None:
-            return
-        reason = f"stored, but not committed within {max_age}; given up"
-        while count := self._queue.give_up_unanswered(self._destination, now - max_age, reason):
-            given_up += count
-        if given_up:
-            log.error("delivery.given_up", destination=self._destination, count=given_up, reason=reason)
-            metrics.delivery_failed(self._destination, "given_up", given_up)
 
 
 def _now() -> datetime:

@@ -14,8 +14,8 @@ from pydicom.filereader import read_file_meta_info
 from pynetdicom.association import Association
 from pynetdicom.presentation import build_context
 
+from mcads_node.association.requesting import Caller, DestinationAddress, Heard, associated
 from mcads_node.backoff import ErrorKind
-from mcads_node.deliver.requesting import Caller, DestinationAddress, Heard, associated
 from mcads_node.errors import InstanceUnreadable, PeerUnreachable, TransientError
 from mcads_node.instance import is_valid_uid
 from mcads_node.store_status import Answer, answer_of

@@ -60,7 +60,7 @@ class Briefing:
             shadow=item.purpose is Purpose.SHADOW,
             profiles=self._profiles,
             context=ReportContext(
-                installation=self._installation,
+                installation=self._installation_for(item.patient_number),
                 series_started=item.study_first_received_at,
                 created=datetime.now(UTC),
             ),
@@ -87,7 +87,7 @@ class Briefing:
                 for each in predecessors(study, images[-1].analysis.algorithm)
             },
             context=ReportContext(
-                installation=self._installation,
+                installation=self._installation_for(study.patient_number),
                 series_started=study.first_received_at,
                 created=datetime.now(UTC),
                 revision=study.revision,
@@ -103,6 +103,13 @@ class Briefing:
             for each in wanted(self._profiles, [name], study.kinds_for(name) - OF_IMAGES)
         )
         return tuple(dict.fromkeys(found))
+
+    def _installation_for(self, patient_number: int) -> str:
+        """Name the installation, and the patient where the study was moved to another.
+
+        The images may have the UIDs that they had before, and their results must not.
+        """
+        return self._installation if patient_number == 1 else f"{self._installation}/{patient_number}"
 
     def _reading(self, image: AnalysedImage) -> ReadingRecord:
         analysis = image.analysis

@@ -167,6 +167,9 @@ class Ledger:
             kinds=outcome.route.objects,
             quiet_seconds=outcome.route.quiet_seconds,
             rules_digest=digest,
+            expected_views=outcome.route.views,
+            max_wait_seconds=outcome.route.max_wait_seconds,
+            device=outcome.device,
         )
         if item.purpose is Purpose.SHADOW:
             return told

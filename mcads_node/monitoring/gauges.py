@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 
+from mcads_node.drift import ALL_DEVICES, Measured
 from mcads_node.metrics import Gauge
 from mcads_node.workitems import Backlog
 
@@ -27,11 +28,17 @@ class Machine:
     threads_silent: int = 0
     #: when the last whole backup was made, or since when there should be one; None: none are looked for
     backup_since: datetime | None = None
+    #: None: not measured
+    drift: Measured | None = None
 
 
 def gauges(machine: Machine, backlog: Backlog | None) -> list[Gauge]:
     """Say all that can be said; `backlog` None: the database cannot be asked."""
-    return [*_of_machine(machine), *(_of_backlog(backlog) if backlog is not None else ())]
+    return [
+        *_of_machine(machine),
+        *(_of_drift(machine.drift) if machine.drift is not None else ()),
+        *(_of_backlog(backlog) if backlog is not None else ()),
+    ]
 
 
 def _of_machine(machine: Machine) -> list[Gauge]:
@@ -59,6 +66,36 @@ def _of_machine(machine: Machine) -> list[Gauge]:
     ]
 
 
+def _of_drift(measured: Measured) -> list[Gauge]:
+    """Of each label, of which there are few, the device that drifted most; devices are no labels here."""
+    worst: dict[str, tuple[float, float]] = {}
+    for week in measured.weeks:
+        for each in week.labels:
+            index, distance = worst.get(each.label, (0.0, 0.0))
+            worst[each.label] = max(index, each.psi), max(distance, each.ks)
+    everything = [week for week in measured.weeks if week.device == ALL_DEVICES]
+    present = {each.label: each.positives.value for week in everything for each in week.labels}
+
+    def by_label(name: str, meaning: str, values: Mapping[str, float]) -> Gauge:
+        samples = tuple(((label,), value) for label, value in values.items())
+        return Gauge(name=name, meaning=meaning, labels=("label",), samples=samples)
+
+    return [
+        by_label(
+            "mcads_drift_psi",
+            "Population stability index of the last 7 days' scores, of the device where it is largest.",
+            {label: index for label, (index, _) in worst.items()},
+        ),
+        by_label(
+            "mcads_drift_ks",
+            "Kolmogorov-Smirnov distance of the same, of the device where it is largest.",
+            {label: distance for label, (_, distance) in worst.items()},
+        ),
+        by_label("mcads_drift_present_share", "Share of the last 7 days' images with the finding.", present),
+        _single("mcads_drift_images", "Images of the last 7 days.", sum(week.images for week in everything)),
+    ]
+
+
 def _of_backlog(backlog: Backlog) -> list[Gauge]:
     now = backlog.at
 
@@ -80,8 +117,8 @@ def _of_backlog(backlog: Backlog) -> list[Gauge]:
     return [
         by_kind("mcads_queue_waiting", "Work that waits.", [queue.waiting for queue in queues]),
         by_kind(
-            "mcads_queue_held",
-            "Of the work that waits, what is held until its hours.",
+            "mcads_queue_off_peak",
+            "Of the work that waits, what waits for its hours.",
             [queue.held for queue in queues],
         ),
         by_kind("mcads_queue_in_progress", "Work under way.", [queue.in_progress for queue in queues]),
@@ -124,6 +161,7 @@ def _of_backlog(backlog: Backlog) -> list[Gauge]:
             "mcads_destination_circuit_open", "1: it is left alone for a while, unreachable.", left_alone
         ),
         _single("mcads_instances_quarantined", "Images in quarantine.", backlog.quarantined),
+        _single("mcads_instances_held", "Images that name another patient.", backlog.held),
         _single("mcads_studies_unreported", "Studies whose report could not be made.", backlog.unreported),
     ]
 

@@ -15,7 +15,6 @@ from __future__ import annotations
 from pydicom.dataset import Dataset
 
 from mcads_node.instance import Radiograph
-from mcads_node.read.checks import failed_checks
 from mcads_node.read.decode import decode
 from mcads_node.read.grayscale import to_display
 from mcads_node.read.part10 import header_of, read_dataset, read_header
@@ -43,8 +42,7 @@ def read_radiograph(ds: Dataset) -> Radiograph:
     Returns
     -------
     Radiograph
-        Pixels as MONOCHROME2, −1024 … 1024, after the source's own Modality and VOI LUT; with every check of
-        the polarity and the grey scale that did not pass.
+        Pixels as MONOCHROME2, −1024 … 1024, after the source's own Modality and VOI LUT.
 
     Raises
     ------
@@ -53,5 +51,4 @@ def read_radiograph(ds: Dataset) -> Radiograph:
         attribute of the grey scale that cannot be.
     """
     pixels = to_display(decode(ds), ds)
-    view = view_of(ds)
-    return Radiograph(header=header_of(ds), pixels=pixels, view=view, checks=failed_checks(ds, pixels, view))
+    return Radiograph(header=header_of(ds), pixels=pixels, view=view_of(ds))

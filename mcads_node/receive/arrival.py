@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hmac
 import struct
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -57,6 +58,9 @@ class Arrival:
     #: as the data set has it; None where it is absent or cannot be read
     study_instance_uid: str | None
     objection: Objection | None = None
+    #: digests of Patient ID and of its issuer, comparable within the study; None where absent or empty
+    patient: str | None = None
+    issuer: str | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -74,6 +78,7 @@ class StoreCommand:
 def arrival_of(command: StoreCommand, dataset: bytes) -> Arrival:
     """Look at the identifiers of what has arrived, and at nothing else in it."""
     study_uid: str | None = None
+    patient: tuple[str | None, str | None] = (None, None)
     try:
         found = read_identifiers(dataset, command.transfer_syntax_uid)
     except InstanceUnreadable as error:
@@ -82,6 +87,8 @@ def arrival_of(command: StoreCommand, dataset: bytes) -> Arrival:
         study_uid = found.study_instance_uid or None
         said = (found.sop_class_uid, found.sop_instance_uid, found.study_instance_uid)
         objection = _objection(command, *said)
+        whose = (found.patient_id, found.issuer_of_patient_id)
+        patient = (_digest(whose[0], study_uid), _digest(whose[1], study_uid))
     return Arrival(
         requestor=command.requestor,
         sop_class_uid=command.sop_class_uid,
@@ -91,7 +98,16 @@ def arrival_of(command: StoreCommand, dataset: bytes) -> Arrival:
         dataset=dataset,
         study_instance_uid=study_uid,
         objection=objection,
+        patient=patient[0],
+        issuer=patient[1],
     )
+
+
+def _digest(value: bytes, study_uid: str | None) -> str | None:
+    """Stand in for what is not to be on record: comparable within one study only (decision 0022)."""
+    if not value:
+        return None
+    return hmac.new((study_uid or "").encode(), value, "sha256").hexdigest()
 
 
 def _objection(
@@ -239,6 +255,8 @@ def _record(
         path=stored.path,
         size=stored.size,
         digest=stored.digest,
+        patient=arrival.patient,
+        issuer=arrival.issuer,
     )
     try:
         if arrival.objection is None:

@@ -17,8 +17,8 @@ from pynetdicom.presentation import PresentationContext, build_context
 from mcads_node.commitment import PUSH_MODEL, TRANSFER_SYNTAXES, TakeReport, answer_report
 from mcads_node.instance import Requestor
 from mcads_node.receive.admission import Cause, plain_address
+from mcads_node.receive.contexts import VERIFICATION
 
-_VERIFICATION = "1.2.840.10008.1.1"
 #: why those are turned away who may not send, of whom some may answer
 STRANGERS = frozenset({Cause.UNKNOWN_AE_TITLE, Cause.UNKNOWN_ADDRESS})
 
@@ -64,7 +64,7 @@ class CommitmentReports:
     @property
     def only_contexts(self) -> list[PresentationContext]:
         """All that a destination gets which may not send."""
-        return [self.context, build_context(_VERIFICATION)]
+        return [self.context, build_context(VERIFICATION)]
 
     def admits(self, requestor: Requestor) -> bool:
         """Whether a peer that may not send may answer; asks the name service for the address of its host."""

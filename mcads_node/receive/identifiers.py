@@ -1,4 +1,4 @@
-"""The UIDs that identify an encoded data set, read from its bytes without decoding anything else.
+"""What identifies an encoded data set and its patient, read from its bytes without decoding anything else.
 
 The receiver must know which study an object belongs to before it answers the peer, in many threads at a time.
 A full parser would decode text, warn of every deviation and trip over what the network may send; this walk
@@ -18,6 +18,8 @@ from mcads_node.errors import InstanceUnreadable
 
 _SOP_CLASS_UID = 0x0008_0016
 _SOP_INSTANCE_UID = 0x0008_0018
+_PATIENT_ID = 0x0010_0020
+_ISSUER_OF_PATIENT_ID = 0x0010_0021
 _STUDY_INSTANCE_UID = 0x0020_000D
 _DELIMITING_GROUP = 0xFFFE
 _DELIMITERS = (0xFFFE_E00D, 0xFFFE_E0DD)
@@ -32,11 +34,14 @@ _MOST_INFLATED = 16 * 1024 * 1024
 
 @dataclass(frozen=True, kw_only=True)
 class Identifiers:
-    """UIDs as the data set has them, stripped of padding, unchecked; empty where absent."""
+    """What the data set has, stripped of padding, unchecked; empty where absent."""
 
     sop_class_uid: str
     sop_instance_uid: str
     study_instance_uid: str
+    #: as encoded, stripped of padding; to compare, and for nobody to read
+    patient_id: bytes = field(default=b"", repr=False, compare=False)
+    issuer_of_patient_id: bytes = field(default=b"", repr=False, compare=False)
 
 
 def read_identifiers(dataset: bytes, transfer_syntax_uid: str) -> Identifiers:
@@ -63,7 +68,13 @@ def read_identifiers(dataset: bytes, transfer_syntax_uid: str) -> Identifiers:
     sop_class, sop_instance, study = (
         uid_text(found.get(tag, b"")) for tag in (_SOP_CLASS_UID, _SOP_INSTANCE_UID, _STUDY_INSTANCE_UID)
     )
-    return Identifiers(sop_class_uid=sop_class, sop_instance_uid=sop_instance, study_instance_uid=study)
+    return Identifiers(
+        sop_class_uid=sop_class,
+        sop_instance_uid=sop_instance,
+        study_instance_uid=study,
+        patient_id=found.get(_PATIENT_ID, b"").strip(b"\0 "),
+        issuer_of_patient_id=found.get(_ISSUER_OF_PATIENT_ID, b"").strip(b"\0 "),
+    )
 
 
 def uid_text(value: bytes) -> str:

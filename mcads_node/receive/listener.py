@@ -252,8 +252,11 @@ def is_open(association: Association) -> bool:
 
 def close(association: Association) -> None:
     """End an association for good, whatever its peer does."""
+    # another thread may just have aborted it: what tells the peer so is still to be sent
+    is_ending = association.is_established or association.is_aborted
     if association.is_established:
         association.abort(block=False)
+    if is_ending:
         deadline = time.monotonic() + 1.0
         while not _is_idle(association) and time.monotonic() < deadline:
             time.sleep(0.005)

@@ -3,60 +3,41 @@
 A peer's object takes this way: who may send is decided when it asks for the association; the bytes of a
 data set arrive undecoded; `keep` writes them to the spool, commits one row, and returns the C-STORE status;
 only then the peer is answered. What the peer calls its object (its UIDs) is text to be recorded, never a name
-of anything here.
-
-pynetdicom gives up on commands that PS3.7 does not allow: a UID of 65 characters aborts the association, an
-empty one is never answered. The bytes would be lost, and nobody would know. So such UIDs are taken out of the
-command as it arrives and a stand-in is put in their place; the handler gets the peer's own text back.
+of anything here; see also ``stand_ins``.
 """
 
 from __future__ import annotations
 
 import threading
 import time
-import uuid
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, MutableMapping
 from dataclasses import dataclass, field
 from io import BytesIO
 from typing import cast
 from weakref import WeakKeyDictionary, WeakSet
 
-from pydicom.dataelem import DataElement
 from pydicom.dataset import Dataset
-from pydicom.uid import UID
 from pynetdicom import evt
 from pynetdicom.ae import ApplicationEntity
 from pynetdicom.association import Association
 from pynetdicom.dimse_messages import C_STORE_RQ, C_STORE_RSP, DIMSEMessage
 from pynetdicom.dimse_primitives import C_STORE
+from pynetdicom.pdu import P_DATA_TF
 from pynetdicom.pdu_primitives import A_ASSOCIATE
 from pynetdicom.presentation import PresentationContext, build_context
 
 from mcads_node.association import MAX_PDU, Timeouts, configure
 from mcads_node.errors import PeerUnreachable
-from mcads_node.instance import Requestor, is_valid_uid
-from mcads_node.read.transfer_syntaxes import LOSSY
+from mcads_node.instance import Requestor
 from mcads_node.receive.admission import UNDECIDED, Admission, Cause, Refusal, Rejection, plain_address
 from mcads_node.receive.arrival import Arrival, StoreCommand, arrival_of
 from mcads_node.receive.commitment import STRANGERS, CommitmentReports
+from mcads_node.receive.contexts import STORAGE_CLASSES, VERIFICATION, by_preference
 from mcads_node.receive.crowd import MOST_STRANGERS, Crowd
 from mcads_node.receive.handshake import Handshakes
-from mcads_node.receive.identifiers import uid_text
 from mcads_node.receive.listener import Connection, Listener, close, is_open
+from mcads_node.receive.stand_ins import StandIns
 from mcads_node.tls import Tls
-
-#: SOP classes of radiographs
-STORAGE_CLASSES = {
-    "1.2.840.10008.5.1.4.1.1.1": "Computed Radiography Image Storage",
-    "1.2.840.10008.5.1.4.1.1.1.1": "Digital X-Ray Image Storage - For Presentation",
-    "1.2.840.10008.5.1.4.1.1.1.1.1": "Digital X-Ray Image Storage - For Processing",
-    "1.2.840.10008.5.1.4.1.1.7": "Secondary Capture Image Storage",
-    "1.2.840.10008.5.1.4.1.1.12.2": "X-Ray Radiofluoroscopic Image Storage",
-}
-VERIFICATION = "1.2.840.10008.1.1"
-
-_SOP_CLASS_UID = 0x0000_0002
-_SOP_INSTANCE_UID = 0x0000_1000
 
 #: Error Comment (0000,0902) of what we refuse, at most 64 characters
 _COMMENTS = {
@@ -89,19 +70,6 @@ class ReceiverSettings:
     max_object: int | None = None
     #: None: plain TCP; otherwise nothing but TLS
     tls: Tls | None = None
-
-
-def by_preference(transfer_syntaxes: tuple[str, ...]) -> list[str]:
-    """Order transfer syntaxes by what we choose where a peer offers several in one context.
-
-    What was not compressed comes first, and lossy last: a peer is not to degrade an original for us.
-    """
-
-    def rank(uid: str) -> tuple[bool, bool, bool]:
-        syntax = UID(uid)
-        return syntax in LOSSY, syntax.is_compressed, not syntax.is_little_endian or syntax.is_implicit_VR
-
-    return sorted(transfer_syntaxes, key=rank)
 
 
 class StorageScp:
@@ -138,10 +106,10 @@ class StorageScp:
         self._stopping = threading.Event()
         self._lock = threading.Lock()
         self._admitted: WeakSet[Association] = WeakSet()
-        #: objects received and not yet answered
+        #: objects received and not yet answered, and answers that are on their way
         self._unanswered: WeakKeyDictionary[Association, int] = WeakKeyDictionary()
-        #: SOP Class and Instance UID as the peer wrote them, by the stand-in for the latter
-        self._spoken: WeakKeyDictionary[Association, dict[str, tuple[str, str]]] = WeakKeyDictionary()
+        self._answering: WeakKeyDictionary[Association, int] = WeakKeyDictionary()
+        self._stand_ins = StandIns()
 
     @property
     def port(self) -> int:
@@ -278,24 +246,15 @@ class StorageScp:
     def _on_message_received(self, event: evt.Event) -> None:  # DUL
         if not isinstance(event.message, C_STORE_RQ):
             return
-        self._count(event.assoc, +1)
+        self._count(self._unanswered, event.assoc, +1)
         context = _context(event.assoc, event.message)
-        if context is None:
-            return
-        command = event.message.command_set
-        spoken = tuple(_raw_uid(command, tag) for tag in (_SOP_CLASS_UID, _SOP_INSTANCE_UID))
-        if spoken[0] != context.abstract_syntax or not is_valid_uid(spoken[1]):
-            stand_in = f"2.25.{uuid.uuid4().int}"
-            command[_SOP_CLASS_UID] = DataElement(_SOP_CLASS_UID, "UI", context.abstract_syntax)
-            command[_SOP_INSTANCE_UID] = DataElement(_SOP_INSTANCE_UID, "UI", stand_in)
-            with self._lock:
-                self._spoken.setdefault(event.assoc, {})[stand_in] = (spoken[0], spoken[1])
+        if context is not None:
+            self._stand_ins.put_in(event.assoc, event.message.command_set, str(context.abstract_syntax))
 
     def _on_store(self, event: evt.Event) -> Dataset:
         request = cast(C_STORE, event.request)
         instance_uid = str(request.AffectedSOPInstanceUID)
-        with self._lock:
-            odd = self._spoken.get(event.assoc, {}).pop(instance_uid, None)
+        odd = self._stand_ins.take_out(event.assoc, instance_uid)
         sop_class_uid, sop_instance_uid = odd or (str(request.AffectedSOPClassUID), instance_uid)
         command = StoreCommand(
             requestor=_requestor(event.assoc),
@@ -314,17 +273,21 @@ class StorageScp:
         return answer
 
     def _on_message_sent(self, event: evt.Event) -> None:
+        # pynetdicom says so before it sends it
         if isinstance(event.message, C_STORE_RSP):
-            self._count(event.assoc, -1)
+            self._count(self._answering, event.assoc, +1)
 
     def _on_pdu_sent(self, event: evt.Event) -> None:  # DUL
+        if isinstance(event.pdu, P_DATA_TF) and self._answering.get(event.assoc, 0) > 0:
+            self._count(self._answering, event.assoc, -1)
+            self._count(self._unanswered, event.assoc, -1)
         # a peer with a long list sends its next object at once; when stopping, the gap between two is here
         if self._stopping.is_set() and not self._is_busy(event.assoc):
             event.assoc.abort(block=False)
 
-    def _count(self, association: Association, step: int) -> None:
+    def _count(self, what: MutableMapping[Association, int], association: Association, step: int) -> None:
         with self._lock:
-            self._unanswered[association] = self._unanswered.get(association, 0) + step
+            what[association] = what.get(association, 0) + step
 
     def _is_busy(self, association: Association) -> bool:
         with self._lock:
@@ -344,10 +307,3 @@ def _requestor(association: Association) -> Requestor:
 def _context(association: Association, message: DIMSEMessage) -> PresentationContext | None:
     accepted = {context.context_id: context for context in association.accepted_contexts}
     return accepted.get(message.context_id)
-
-
-def _raw_uid(command: Dataset, tag: int) -> str:
-    # as bytes: pydicom would validate the value, and warn in the peer's words
-    element = command.get_item(tag) if tag in command else None
-    value = b"" if element is None else element.value
-    return uid_text(value or b"")

@@ -6,16 +6,15 @@ from collections.abc import Sequence
 from typing import Final
 
 from pydicom.dataset import Dataset
-from pydicom.uid import ExplicitVRLittleEndian
 
 from mcads_node.errors import ReportImpossible
 from mcads_node.finding import Algorithm, Heatmap
 from mcads_node.instance import Radiograph
 from mcads_node.report import identity, source, wording
-from mcads_node.report.sc import Making, code
+from mcads_node.report.making import Making, begin_object
 from mcads_node.report.translation import N_
 from mcads_node.report.urgency import page_order
-from mcads_node.result import Rendition, ReportContext, ResultObject
+from mcads_node.result import Rendition, ReportContext
 
 #: what a marked region is, and what it is not
 MEANING: Final = N_("Where the model looked ({method}), NOT the outline of a lesion")
@@ -63,6 +62,7 @@ def making_of(
         [header.SOPInstanceUID],
         algorithm,
         {each.finding.label: each.finding.threshold for each in heatmaps},
+        # not by `told_apart`, whose UIDs these never were
         detail=";".join((*claims, rendition.variant, context.installation)),
     )
     return Making(rendition=rendition, sop_instance_uid=uid, algorithm=algorithm, context=context)
@@ -74,7 +74,7 @@ def annotation(header: Dataset, making: Making, sop_class_uid: str, modality: st
     Parameters
     ----------
     header: pydicom.dataset.Dataset
-        Of the source, from `usable_header`.
+        Of the source, from `referable_header`.
     making: Making
         From `making_of`.
     sop_class_uid: str
@@ -82,17 +82,9 @@ def annotation(header: Dataset, making: Making, sop_class_uid: str, modality: st
     modality: str
         As the SOP class demands it.
     """
-    algorithm = making.algorithm
-    made = Dataset()
-    source.copy_patient_and_study(header, made)
+    made = begin_object(header, making, sop_class_uid, modality)
     source.copy_request_attributes(header, made)
-    source.stamp_equipment(made, algorithm)
-    source.stamp_dates(made, making.context)
-    made.SOPClassUID = sop_class_uid
-    made.SOPInstanceUID = making.sop_instance_uid
-    made.Modality = modality
     made.BodyPartExamined = "CHEST"
-    identity.stamp_series(made, making.rendition, algorithm, making.context.installation)
     made.InstanceNumber = instance_number(header)
     made.ContentLabel = LABEL
     made.ContentCreatorName = ""
@@ -120,29 +112,3 @@ def line(*words: str) -> str:
     """Join words to a text that LO holds: 64 characters, cut to as many bytes, which some readers count."""
     text = " ".join(word for word in words if word).replace("\\", "/")
     return text.encode()[:64].decode(errors="ignore").rstrip()
-
-
-def reference(header: Dataset) -> Dataset:
-    """Refer to the source image."""
-    item = Dataset()
-    item.ReferencedSOPClassUID = header.SOPClassUID
-    item.ReferencedSOPInstanceUID = header.SOPInstanceUID
-    return item
-
-
-def coded(of: object) -> Dataset:
-    """Make an item of a code sequence from pydicom's `Code`."""
-    return code(of.value, of.scheme_designator, of.meaning)  # type: ignore[attr-defined]
-
-
-def result_object(made: Dataset, making: Making) -> ResultObject:
-    """Encode a finished object."""
-    return ResultObject(
-        kind=making.rendition.kind,
-        sop_class_uid=str(made.SOPClassUID),
-        sop_instance_uid=making.sop_instance_uid,
-        series_instance_uid=str(made.SeriesInstanceUID),
-        transfer_syntax_uid=str(ExplicitVRLittleEndian),
-        data=source.finish(made),
-        variant=making.rendition.variant,
-    )

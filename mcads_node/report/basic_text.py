@@ -18,6 +18,7 @@ from pydicom.uid import BasicTextSRStorage
 from mcads_node.finding import Algorithm
 from mcads_node.report import content_items, document
 from mcads_node.report.document import Draft
+from mcads_node.report.making import result_object
 from mcads_node.report.narrative import ImageNarrative, Narrative, narrative
 from mcads_node.result import ImageReading, ObjectKind, Rendition, ReportContext, ResultObject
 
@@ -72,7 +73,7 @@ def basic_text_report(
     report = document.begin(draft, BasicTextSRStorage, "SR")
     document.add_document_general(report, draft, draft.images)
     report.update(_tree(draft, narrative(draft)))
-    return document.result(report, ObjectKind.BASIC_TEXT_SR, rendition.variant)
+    return result_object(report, rendition)
 
 
 def _tree(draft: Draft, said: Narrative) -> Dataset:

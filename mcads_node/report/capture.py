@@ -12,14 +12,17 @@ from dataclasses import replace
 from typing import Final
 
 from pydicom.dataset import Dataset
+from pydicom.sr.coding import Code
 from pydicom.valuerep import DSfloat
 
-from mcads_node.errors import ReportImpossible
 from mcads_node.finding import Algorithm, Heatmap
-from mcads_node.instance import Radiograph, View
+from mcads_node.instance import Radiograph
 from mcads_node.report import identity, source, wording
+from mcads_node.report.content_items import code_sequence
+from mcads_node.report.evidence import VIEW_ORDER, of_one_study, referable_header, thresholds_of
+from mcads_node.report.making import Making, result_object
 from mcads_node.report.overlay import captioned_heatmap, thumbnail
-from mcads_node.report.sc import Making, code, result_object, secondary_capture, usable_header
+from mcads_node.report.sc import secondary_capture
 from mcads_node.report.summary_page import summary_page
 from mcads_node.report.translation import translator
 from mcads_node.result import ImageReading, ObjectKind, Rendition, ReportContext, ResultObject
@@ -27,14 +30,12 @@ from mcads_node.result import ImageReading, ObjectKind, Rendition, ReportContext
 __all__ = ["heatmap_capture", "summary_capture", "thumbnail"]
 
 #: Derivation Code (0008,9215) by explanation method, with the meaning that PS3.16 gives it
-_DERIVATION: Final = {"grad-cam": ("130403", "DCM", "Gradient-weighted class activation")}
+_DERIVATION: Final = {"grad-cam": Code("130403", "DCM", "Gradient-weighted class activation")}
 #: what a destination gets that asks for nothing else
 HEATMAP: Final = Rendition(kind=ObjectKind.HEATMAP)
 SUMMARY: Final = Rendition(kind=ObjectKind.SUMMARY)
 #: IS holds at most 2^31 − 1; the number below is multiplied by 100
 _LARGEST_NUMBER: Final = 10_000_000
-#: order of images on a page: frontal first
-_VIEW_ORDER: Final = (View.PA, View.AP, View.LATERAL, View.OTHER, View.UNKNOWN)
 
 
 def heatmap_capture(
@@ -71,7 +72,7 @@ def heatmap_capture(
         If the source's header lacks a UID that the capture must name, the heatmap is of another image, or
         there is no such language, style or transfer syntax.
     """
-    header = usable_header(radiograph.header)
+    header = referable_header(radiograph.header)
     finding = heatmap.finding
     drawn = captioned_heatmap(radiograph, heatmap, algorithm, rendition)
     full_size = drawn.shape == radiograph.pixels.shape
@@ -81,23 +82,17 @@ def heatmap_capture(
         [header.SOPInstanceUID],
         algorithm,
         {finding.label: finding.threshold},
-        detail="/".join((*claim, *filter(None, [rendition.variant, context.installation]))),
+        detail=identity.told_apart(rendition, context, *claim),
     )
-    making = Making(
-        rendition=rendition,
-        sop_instance_uid=uid,
-        algorithm=algorithm,
-        context=context,
-        preserved="YES" if full_size else "NO",
-    )
-    capture = secondary_capture([header], drawn.pixels, making)
+    making = Making(rendition=rendition, sop_instance_uid=uid, algorithm=algorithm, context=context)
+    capture = secondary_capture([header], drawn.pixels, making, preserved="YES" if full_size else "NO")
     capture.InstanceNumber = _heatmap_number(header, finding.label, algorithm)
     capture.DerivationDescription = wording.derivation_text(heatmap, algorithm, making.tr)
     if heatmap.method in _DERIVATION:
-        capture.DerivationCodeSequence = [code(*_DERIVATION[heatmap.method])]
+        capture.DerivationCodeSequence = code_sequence(_DERIVATION[heatmap.method])
     capture.PatientOrientation = header.get("PatientOrientation") or ""
     _add_spacing(capture, header, (drawn.shape[0], drawn.shape[1]), radiograph.pixels.shape)
-    return result_object(capture, making)
+    return result_object(capture, rendition)
 
 
 def summary_capture(
@@ -127,45 +122,32 @@ def summary_capture(
     Raises
     ------
     ReportImpossible
-        If there is no reading, a source's header lacks a UID that the page must name, or there is no such
-        language or transfer syntax.
+        As `of_one_study`, or there is no such language or transfer syntax.
     """
-    if not readings:
-        raise ReportImpossible("a summary page needs at least one image that was read; there is none")
-    complete = [replace(reading, header=usable_header(reading.header)) for reading in readings]
-    if len({reading.header.StudyInstanceUID for reading in complete}) > 1:
-        raise ReportImpossible(
-            "the images are of different studies: one Study Instance UID (0020,000D) expected"
-        )
-    ordered = sorted(complete, key=_page_order)
+    ordered = sorted(of_one_study(readings), key=_page_order)
     headers = [reading.header for reading in ordered]
-    thresholds = {
-        f"{reading.header.SOPInstanceUID} {finding.label}": finding.threshold
-        for reading in ordered
-        for finding in reading.findings
-    }
     uid = identity.object_uid(
         ObjectKind.SUMMARY,
         [header.SOPInstanceUID for header in headers],
         algorithm,
-        thresholds,
-        detail="/".join(filter(None, [rendition.variant, context.installation])),
+        thresholds_of(ordered),
+        detail=identity.told_apart(rendition, context),
         revision=context.revision,
     )
     making = Making(rendition=rendition, sop_instance_uid=uid, algorithm=algorithm, context=context)
     local = replace(context, created=source.local_time(context.created, headers[0]))
     page = summary_page(ordered, algorithm, local, translator(rendition.language))
     capture = secondary_capture(headers, page.pixels(), making)
-    capture.InstanceNumber = min(context.revision, 2**31 - 1)
+    capture.InstanceNumber = identity.revision_number(context)
     capture.DerivationDescription = wording.summary_derivation_text(ordered, making.tr)
     capture.PatientOrientation = ""
-    return result_object(capture, making)
+    return result_object(capture, rendition)
 
 
 def _page_order(reading: ImageReading) -> tuple[int, int, int, str]:
     header = reading.header
     numbers = (_number(header, "SeriesNumber"), _number(header, "InstanceNumber"))
-    return _VIEW_ORDER.index(reading.view), *numbers, str(header.SOPInstanceUID)
+    return VIEW_ORDER.index(reading.view), *numbers, str(header.SOPInstanceUID)
 
 
 def _number(header: Dataset, keyword: str) -> int:

@@ -10,7 +10,7 @@ from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
-from skimage.measure import approximate_polygon, find_contours
+from skimage.measure import find_contours
 
 from mcads_node.instance import ModelGeometry
 
@@ -125,6 +125,9 @@ def _interpolation(cells: int, steps: int) -> NDArray[np.float64]:
 
 def _simplified(points: NDArray[np.float64], max_points: int) -> NDArray[np.float64]:
     """Leave out points that a straight line nearly goes through (Douglas and Peucker)."""
+    # brings scipy.signal: most of a second, and 80 MB, to a worker of which nobody wants outlines
+    from skimage.measure import approximate_polygon  # noqa: PLC0415
+
     tolerance = min(TOLERANCE, float(np.ptp(points, axis=0).max()) / _DETAIL)
     # simplifying takes time with the square of the points: half a minute for the longest outlines of noise
     points = np.concatenate([points[: -1 : -(-len(points) // _MOST_POINTS)], points[-1:]])

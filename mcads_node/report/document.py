@@ -4,39 +4,19 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, replace
-from typing import Final
+from dataclasses import dataclass
 
 from pydicom.dataset import Dataset
 from pydicom.sr.coding import Code
-from pydicom.uid import ExplicitVRLittleEndian
 
-from mcads_node.errors import ReportImpossible
 from mcads_node.finding import Algorithm
-from mcads_node.instance import View
 from mcads_node.product import DEVICE_UID, MANUFACTURER, MODEL_NAME
 from mcads_node.report import codes, content_items, source
-from mcads_node.report.identity import object_uid, stamp_series
-from mcads_node.report.wording import Translator, translator
-from mcads_node.result import (
-    ImageReading,
-    ObjectKind,
-    Referenced,
-    Rendition,
-    ReportContext,
-    ResultObject,
-)
-
-#: frontal images first, as a radiologist reads them
-_VIEW_ORDER: Final = (View.PA, View.AP, View.LATERAL, View.OTHER, View.UNKNOWN)
-
-#: what a reference to an image cannot do without
-_NEEDED: Final = (
-    ("StudyInstanceUID", "Study Instance UID (0020,000D)"),
-    ("SeriesInstanceUID", "Series Instance UID (0020,000E)"),
-    ("SOPClassUID", "SOP Class UID (0008,0016)"),
-    ("SOPInstanceUID", "SOP Instance UID (0008,0018)"),
-)
+from mcads_node.report.evidence import VIEW_ORDER, of_one_study, thresholds_of
+from mcads_node.report.identity import object_uid, revision_number, told_apart
+from mcads_node.report.making import Making, begin_object
+from mcads_node.report.translation import Translator, translator
+from mcads_node.result import ImageReading, Referenced, Rendition, ReportContext
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -73,35 +53,11 @@ def draft(
     Raises
     ------
     ReportImpossible
-        There is no image, images are of different studies or share a UID, or a UID that a reference needs is
-        absent or malformed.
+        As `of_one_study`.
     """
-    if not readings:
-        raise ReportImpossible("no image of the study was read: an empty report is not a report")
-    completed = [replace(reading, header=referable_header(reading.header)) for reading in readings]
-    if len({reading.header.StudyInstanceUID for reading in completed}) > 1:
-        raise ReportImpossible(
-            "the images are of different studies: one Study Instance UID (0020,000D) expected"
-        )
-    if len({reading.header.SOPInstanceUID for reading in completed}) < len(completed):
-        raise ReportImpossible("two images share a SOP Instance UID (0008,0018)")
-    completed.sort(key=lambda reading: (_VIEW_ORDER.index(reading.view), reading.header.SOPInstanceUID))
+    completed = of_one_study(readings)
+    completed.sort(key=lambda reading: (VIEW_ORDER.index(reading.view), reading.header.SOPInstanceUID))
     return Draft(readings=tuple(completed), algorithm=algorithm, context=context, rendition=rendition)
-
-
-def referable_header(header: Dataset) -> Dataset:
-    """Complete a source's header, and see that it has the UIDs by which it is referred to.
-
-    Raises
-    ------
-    ReportImpossible
-        If a UID is absent or malformed.
-    """
-    complete = source.complete_header(header)
-    missing = [name for keyword, name in _NEEDED if not complete.get(keyword)]
-    if missing:
-        raise ReportImpossible(f"the source has no valid {', '.join(missing)}: a report cannot refer to it")
-    return complete
 
 
 def begin(made_of: Draft, sop_class_uid: str, modality: str, detail: str = "") -> Dataset:
@@ -118,29 +74,18 @@ def begin(made_of: Draft, sop_class_uid: str, modality: str, detail: str = "") -
     detail
         What else the document's identity follows from, besides images, thresholds, revision and variant.
     """
-    kind, algorithm, variant = made_of.rendition.kind, made_of.algorithm, made_of.rendition.variant
-    document = Dataset()
-    source.copy_patient_and_study(made_of.source, document)
-    source.stamp_equipment(document, algorithm)
-    source.stamp_dates(document, made_of.context)
-    uids = [str(reading.header.SOPInstanceUID) for reading in made_of.readings]
-    thresholds = {
-        f"{uid} {finding.label}": finding.threshold
-        for uid, reading in zip(uids, made_of.readings, strict=True)
-        for finding in reading.findings
-    }
-    document.SOPClassUID = sop_class_uid
-    document.SOPInstanceUID = object_uid(
-        kind,
-        uids,
+    rendition, algorithm, context = made_of.rendition, made_of.algorithm, made_of.context
+    uid = object_uid(
+        rendition.kind,
+        [str(reading.header.SOPInstanceUID) for reading in made_of.readings],
         algorithm,
-        thresholds,
-        detail="/".join(filter(None, (detail, variant, made_of.context.installation))),
-        revision=made_of.context.revision,
+        thresholds_of(made_of.readings),
+        detail=told_apart(rendition, context, detail),
+        revision=context.revision,
     )
-    document.Modality = modality
-    stamp_series(document, made_of.rendition, algorithm, made_of.context.installation)
-    document.InstanceNumber = min(made_of.context.revision, 2**31 - 1)
+    making = Making(rendition=rendition, sop_instance_uid=uid, algorithm=algorithm, context=context)
+    document = begin_object(made_of.source, making, sop_class_uid, modality)
+    document.InstanceNumber = revision_number(context)
     return document
 
 
@@ -211,16 +156,3 @@ def device_observer(algorithm: Algorithm | None) -> list[Dataset]:
         content_items.uid_reference(codes.DEVICE_UID, uid, "HAS OBS CONTEXT"),
     ]
     return items + [content_items.text(name, value, "HAS OBS CONTEXT") for name, value in texts]
-
-
-def result(document: Dataset, kind: ObjectKind, variant: str = "") -> ResultObject:
-    """Encode a finished document."""
-    return ResultObject(
-        kind=kind,
-        sop_class_uid=str(document.SOPClassUID),
-        sop_instance_uid=str(document.SOPInstanceUID),
-        series_instance_uid=str(document.SeriesInstanceUID),
-        transfer_syntax_uid=str(ExplicitVRLittleEndian),
-        data=source.finish(document),
-        variant=variant,
-    )

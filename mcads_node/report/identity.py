@@ -14,18 +14,17 @@ from typing import Final
 from pydicom.dataset import Dataset
 
 from mcads_node.finding import Algorithm
-from mcads_node.product import MANUFACTURER, MODEL_NAME
-from mcads_node.result import ObjectKind, Rendition
+from mcads_node.result import ObjectKind, Rendition, ReportContext
 
 __all__ = [
-    "MANUFACTURER",
-    "MODEL_NAME",
     "SERIES_NUMBER",
     "derive_uid",
     "object_uid",
+    "revision_number",
     "series_description",
     "series_uid",
     "stamp_series",
+    "told_apart",
     "tracking_uid",
 ]
 
@@ -83,6 +82,11 @@ def series_uid(study_uid: str, kind: ObjectKind, algorithm: Algorithm, detail: s
     return derive_uid("series", study_uid, kind.value, *_version_parts(algorithm), *filter(None, [detail]))
 
 
+def told_apart(rendition: Rendition, context: ReportContext, *details: str) -> str:
+    """Join what tells an object from its siblings: its own details, its rendition, and who makes it."""
+    return "/".join(filter(None, (*details, rendition.variant, context.installation)))
+
+
 def object_uid(
     kind: ObjectKind,
     source_uids: Sequence[str],
@@ -104,8 +108,7 @@ def object_uid(
     thresholds: Mapping[str, float]
         Threshold by label, 0…1; another threshold is another result.
     detail: str
-        What else tells this object from its siblings, such as the label of a heatmap, the variant of its
-        rendition, and the installation that makes it.
+        What else tells this object from its siblings, such as the label of a heatmap; from `told_apart`.
     revision: int
         1 for a study's first report.
     """
@@ -145,7 +148,12 @@ def series_description(kind: ObjectKind, algorithm: Algorithm, own: str = "") ->
     return " ".join(word for word in words if word).encode()[:64].decode(errors="ignore").rstrip()
 
 
-def stamp_series(made: Dataset, rendition: Rendition, algorithm: Algorithm, installation: str) -> None:
+def revision_number(context: ReportContext) -> int:
+    """Return the Instance Number (0020,0013) of what is made anew with each revision; IS holds no more."""
+    return min(context.revision, 2**31 - 1)
+
+
+def stamp_series(made: Dataset, rendition: Rendition, algorithm: Algorithm, context: ReportContext) -> None:
     """Write UID, number and description of the series that an object of a rendition belongs to.
 
     Parameters
@@ -157,12 +165,12 @@ def stamp_series(made: Dataset, rendition: Rendition, algorithm: Algorithm, inst
         Kind, and what a destination wants of its series.
     algorithm: Algorithm
         In exactly this version.
-    installation: str
-        Which one of the node it is; another one has other times.
+    context: ReportContext
+        Which installation of the node makes it; another one has other times.
     """
     kind, number = rendition.kind, rendition.series_number
     zone = str(made.get("TimezoneOffsetFromUTC") or "")
-    told = "/".join(filter(None, (rendition.variant, zone, installation)))
+    told = "/".join(filter(None, (rendition.variant, zone, context.installation)))
     made.SeriesInstanceUID = series_uid(str(made.StudyInstanceUID), kind, algorithm, told)
     made.SeriesNumber = SERIES_NUMBER[kind] if number is None else number
     made.SeriesDescription = series_description(kind, algorithm, rendition.series_description)
@@ -170,7 +178,8 @@ def stamp_series(made: Dataset, rendition: Rendition, algorithm: Algorithm, inst
 
 def _version_parts(algorithm: Algorithm) -> tuple[str, ...]:
     """Everything of an algorithm that changes what an object says."""
-    calibration = "calibrated" if algorithm.calibrated else "uncalibrated"
+    mark = algorithm.calibration
+    calibration = "uncalibrated" if mark is None else f"calibrated {mark.digest}"
     return (
         algorithm.name,
         algorithm.version,

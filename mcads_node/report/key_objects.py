@@ -24,7 +24,9 @@ from mcads_node.finding import Algorithm, Presence
 from mcads_node.product import DEVICE_UID, MANUFACTURER, MODEL_NAME
 from mcads_node.report import content_items, document, source, wording
 from mcads_node.report.document import Draft
+from mcads_node.report.evidence import referable_header
 from mcads_node.report.identity import derive_uid
+from mcads_node.report.making import result_object
 from mcads_node.result import ImageReading, ObjectKind, Referenced, Rendition, ReportContext, ResultObject
 
 #: CID 7010
@@ -104,7 +106,7 @@ def key_objects(
         *document.device_observer(algorithm),
     ]
     selection.update(_tree(OF_INTEREST, context_items, _description(draft), referenced))
-    return document.result(selection, ObjectKind.KOS, rendition.variant)
+    return result_object(selection, rendition)
 
 
 def _selected(draft: Draft) -> Iterable[Referenced]:
@@ -166,7 +168,7 @@ def rejection_note(
         raise ReportImpossible("a rejection note needs objects that it rejects, and a reason")
     if title not in _TITLES:
         raise ReportImpossible(f"{title.meaning!r} is no title of a rejection note")
-    complete = document.referable_header(header)
+    complete = referable_header(header)
     ordered = sorted(set(rejected), key=lambda each: (each.series_instance_uid, each.sop_instance_uid))
     referenced = [(each.sop_class_uid, each.sop_instance_uid, each.series_instance_uid) for each in ordered]
     note = _begin_note(complete, context)
@@ -185,7 +187,7 @@ def rejection_note(
     document.add_references(note, complete, referenced)
     observer = document.device_observer(None)
     note.update(_tree(title, [document.language_item("en"), *observer], said, referenced))
-    return document.result(note, ObjectKind.KOS)
+    return result_object(note, _DEFAULT)
 
 
 def _begin_note(header: Dataset, context: ReportContext) -> Dataset:

@@ -123,16 +123,20 @@ def _score(finding: Finding, algorithm: Algorithm, tr: Translator) -> str:
         "score": wording.score_number(finding, tr),
         "threshold": wording.threshold_number(finding, tr),
     }
-    if algorithm.calibrated:
-        return tr("above threshold, calibrated score {score}, threshold {threshold}", **numbers)
-    return tr("above threshold, uncalibrated score {score}, threshold {threshold}", **numbers)
+    if finding.probability is None:
+        return tr("above threshold, uncalibrated score {score}, threshold {threshold}", **numbers)
+    return tr(
+        "above threshold, probability {score} (calibrated at {site}), threshold {threshold}",
+        site=wording.site_of(algorithm),
+        **numbers,
+    )
 
 
 def _listed(findings: list[Finding], tr: Translator) -> str:
-    """Name findings with their scores; where thresholds differ, with the thresholds too."""
+    """Name findings with their scores or probabilities; where thresholds differ, with the thresholds too."""
     texts = [
-        f"{wording.human_label(finding.label, tr)} {wording.score_number(finding, tr)}"
-        for finding in findings
+        " ".join(filter(None, (wording.human_label(each.label, tr), _kind(each, tr), number)))
+        for each, number in ((finding, wording.score_number(finding, tr)) for finding in findings)
     ]
     thresholds = [wording.threshold_number(finding, tr) for finding in findings]
     if len(set(thresholds)) == 1:
@@ -140,10 +144,17 @@ def _listed(findings: list[Finding], tr: Translator) -> str:
     return ", ".join(f"{text} [{threshold}]" for text, threshold in zip(texts, thresholds, strict=True))
 
 
+def _kind(finding: Finding, tr: Translator) -> str:
+    return "" if finding.probability is None else tr("probability")
+
+
 def _score_note(algorithm: Algorithm, tr: Translator) -> str:
-    if algorithm.calibrated:
-        return tr("Scores lie in 0…1 and are calibrated.")
-    return tr("Scores lie in 0…1 and are uncalibrated: they are not probabilities.")
+    uncalibrated = tr("Scores lie in 0…1 and are uncalibrated: they are not probabilities.")
+    if algorithm.calibration is None:
+        return uncalibrated
+    site = wording.site_of(algorithm)
+    calibrated = tr("Probabilities lie in 0…1 and were calibrated on images of {site}.", site=site)
+    return calibrated if wording.is_wholly_calibrated(algorithm) else f"{calibrated} {uncalibrated}"
 
 
 def _model(algorithm: Algorithm, tr: Translator) -> str:

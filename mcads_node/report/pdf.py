@@ -6,18 +6,16 @@ from collections.abc import Sequence
 from typing import Final
 
 from pydicom.dataset import Dataset
-from pydicom.sr.coding import Code
 from pydicom.uid import EncapsulatedPDFStorage
 
 from mcads_node.finding import Algorithm
-from mcads_node.report import content_items, document, wording
+from mcads_node.report import document, wording
 from mcads_node.report.document import Draft
+from mcads_node.report.evidence import SOURCE_IMAGE, burned_in, reference
+from mcads_node.report.making import result_object
 from mcads_node.report.pdf_pages import pdf_pages
 from mcads_node.report.source import copy_request_attributes
 from mcads_node.result import ImageReading, ObjectKind, Rendition, ReportContext, ResultObject
-
-#: purpose of a reference to a source, CID 7002 of PS3.3 C.24.2's Source Instance Sequence
-_SOURCE: Final = Code("121322", "DCM", "Source image for image processing operation")
 
 _DEFAULT: Final = Rendition(kind=ObjectKind.PDF)
 
@@ -59,7 +57,7 @@ def pdf_report(
     data = pdf_pages(draft)
     report.EncapsulatedDocumentLength = len(data)
     report.EncapsulatedDocument = data if len(data) % 2 == 0 else data + b"\0"
-    return document.result(report, ObjectKind.PDF, rendition.variant)
+    return result_object(report, rendition)
 
 
 def _add_document(report: Dataset, draft: Draft) -> None:
@@ -67,18 +65,12 @@ def _add_document(report: Dataset, draft: Draft) -> None:
     # of the document itself, which is not acquired
     report.AcquisitionDateTime = ""
     # the pages name no patient; a picture on them might, where its source does
-    burned = any(reading.header.get("BurnedInAnnotation") == "YES" for reading in draft.readings)
-    report.BurnedInAnnotation = "YES" if burned else "NO"
-    report.SourceInstanceSequence = [_source(reading) for reading in draft.readings]
+    headers = [reading.header for reading in draft.readings]
+    report.BurnedInAnnotation = burned_in(headers)
+    report.SourceInstanceSequence = [reference(header, SOURCE_IMAGE) for header in headers]
     report.VerificationFlag = "UNVERIFIED"
     caution = draft.tr(draft.algorithm.caution)
     headline = f"{wording.BRAND} — {wording.headline(draft.readings, draft.tr)}"
     report.DocumentTitle = " — ".join(filter(None, (caution, headline)))[:1024]
     report.ConceptNameCodeSequence = []
     report.MIMETypeOfEncapsulatedDocument = "application/pdf"
-
-
-def _source(reading: ImageReading) -> Dataset:
-    item = content_items.instance_reference(reading.header.SOPClassUID, reading.header.SOPInstanceUID)
-    item.PurposeOfReferenceCodeSequence = content_items.code_sequence(_SOURCE)
-    return item

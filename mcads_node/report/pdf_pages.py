@@ -88,11 +88,13 @@ class _Bar(Flowable):
         """Draw it at the origin."""
         canvas: Canvas = self.canv
         fill = _AMBER if self._finding.presence is Presence.PRESENT else _BAR
-        for share, colour in ((1.0, _PALE), (self._finding.score, fill)):
+        for share, colour in ((1.0, _PALE), (self._finding.stated, fill)):
             canvas.setFillColor(colour)
             canvas.rect(0, 0, self.width * share, self.height, stroke=0, fill=1)
         canvas.setFillColor(_INK)
-        canvas.rect(self.width * self._finding.threshold - 0.6, -2, 1.2, self.height + 4, stroke=0, fill=1)
+        canvas.rect(
+            self.width * self._finding.stated_threshold - 0.6, -2, 1.2, self.height + 4, stroke=0, fill=1
+        )
 
 
 def pdf_pages(draft: Draft) -> bytes:

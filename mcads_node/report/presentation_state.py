@@ -24,12 +24,11 @@ from mcads_node.report.annotation import (
     line,
     making_of,
     meaning,
-    reference,
-    result_object,
 )
 from mcads_node.report.contour import Polygon, outlines
+from mcads_node.report.evidence import referable_header, reference
 from mcads_node.report.grayscale_state import repeat_display
-from mcads_node.report.sc import Making, usable_header
+from mcads_node.report.making import Making, result_object
 from mcads_node.report.sentences import sentence
 from mcads_node.result import Rendition, ReportContext, ResultObject
 
@@ -82,7 +81,7 @@ def presentation_state(
     """
     if not heatmaps:
         return None
-    header = usable_header(radiograph.header)
+    header = referable_header(radiograph.header)
     ordered = in_order(radiograph, heatmaps)
     making = making_of(header, ordered, algorithm, context, rendition)
     state = annotation(header, making, GrayscaleSoftcopyPresentationStateStorage, "PR")
@@ -101,7 +100,7 @@ def presentation_state(
     annotations.append(_notice(header, radiograph, ordered[0], making))
     state.GraphicLayerSequence = layers
     state.GraphicAnnotationSequence = annotations
-    return result_object(state, making)
+    return result_object(state, rendition)
 
 
 def layer_names(labels: Sequence[str]) -> list[str]:

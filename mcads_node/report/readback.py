@@ -28,6 +28,7 @@ def findings_in(data: bytes) -> dict[str, tuple[Finding, ...]]:
     -------
     dict
         Findings by SOP Instance UID of their image, in the order of the report; scores to five decimals.
+        Where the report tells a probability, it does not tell the score: the probability stands for it.
 
     Raises
     ------
@@ -80,11 +81,16 @@ def _finding(group: Any) -> Finding | None:
     presence = next(
         presence for presence, code in codes.PRESENCES.items() if code.value == presences[0].value.value
     )
+    score = _fraction(group, codes.PROBABILITY, codes.CERTAINTY_OF_FINDING)
+    threshold = _fraction(group, codes.THRESHOLD)
+    calibrated = bool(group.get_measurements(name=codes.PROBABILITY))
     return Finding(
         label=label,
-        score=_fraction(group, codes.PROBABILITY, codes.CERTAINTY_OF_FINDING),
-        threshold=_fraction(group, codes.THRESHOLD),
+        score=score,
+        threshold=threshold,
         presence=presence,
+        probability=score if calibrated else None,
+        probability_threshold=threshold if calibrated else None,
     )
 
 

@@ -22,24 +22,28 @@ from mcads_node.instance import Radiograph
 from mcads_node.report import codes, identity, wording
 from mcads_node.report.annotation import (
     annotation,
-    coded,
     content_description,
     in_order,
     line,
     making_of,
     meaning,
-    reference,
-    result_object,
 )
+from mcads_node.report.content_items import code_sequence
 from mcads_node.report.contour import LEVEL, cutoff
-from mcads_node.report.sc import Making, usable_header
+from mcads_node.report.evidence import (
+    SOURCE_IMAGE,
+    inherit_loss,
+    referable_header,
+    reference,
+    referenced_series,
+)
+from mcads_node.report.making import Making, result_object
 from mcads_node.resample import to_source
 from mcads_node.result import Rendition, ReportContext, ResultObject
 
 #: CID 7150; not Morphologically Abnormal Structure: the area is the model's, not the patient's
 _CATEGORY: Final = Code("309825002", "SCT", "Spatial and Relational Concept")
 _SEGMENTATION: Final = Code("113076", "DCM", "Segmentation")
-_SOURCE_PURPOSE: Final = Code("121322", "DCM", "Source image for image processing operation")
 #: the first that a source has: distances at the detector are not those in the patient, but a viewer needs a
 #: grid, and without a calibration they are what Pixel Spacing holds (PS3.3 10.7.1.3)
 _SPACINGS: Final = ("PixelSpacing", "ImagerPixelSpacing", "NominalScannedPixelSpacing")
@@ -80,7 +84,7 @@ def segmentation(
         If the source has no spacing or no orientation of its rows and columns, its header lacks a UID that
         must be named, a heatmap is of another image, or a label has no code.
     """
-    header = usable_header(radiograph.header)
+    header = referable_header(radiograph.header)
     marked = [(heatmap, area_of(heatmap)) for heatmap in in_order(radiograph, heatmaps)]
     marked = [(heatmap, area) for heatmap, area in marked if area.any()]
     if not marked:
@@ -94,13 +98,13 @@ def segmentation(
     # type 1 here; the version of a model is the device
     made.DeviceSerialNumber = algorithm.device_uid
     _write_pixels(made, areas)
-    _inherit_loss(made, header)
+    inherit_loss(made, [header])
     made.SegmentSequence = [
         _segment(number, heatmap, header, making) for number, heatmap in enumerate(shown, start=1)
     ]
     _write_frames(made, header, len(areas), spacing)
-    made.ReferencedSeriesSequence = [_series(header)]
-    return result_object(made, making)
+    made.ReferencedSeriesSequence = referenced_series([header])
+    return result_object(made, rendition)
 
 
 def area_of(heatmap: Heatmap) -> _Mask:
@@ -144,16 +148,6 @@ def _write_pixels(made: Dataset, areas: Sequence[_Mask]) -> None:
     made.PixelData = data if len(data) % 2 == 0 else data + b"\0"
 
 
-def _inherit_loss(made: Dataset, header: Dataset) -> None:
-    """Say that the source was compressed with loss; how much where the source says it, which is type 1C."""
-    keywords = ("LossyImageCompressionRatio", "LossyImageCompressionMethod")
-    lossy = header.get("LossyImageCompression") == "01"
-    made.LossyImageCompression = "01" if lossy else "00"
-    for keyword in keywords if lossy else ():
-        if header.get(keyword):
-            made[keyword] = header[keyword]
-
-
 def _segment(number: int, heatmap: Heatmap, header: Dataset, making: Making) -> Dataset:
     """Describe one segment (PS3.3 C.8.20.4)."""
     finding, algorithm, tr = heatmap.finding, making.algorithm, making.tr
@@ -168,10 +162,10 @@ def _segment(number: int, heatmap: Heatmap, header: Dataset, making: Making) -> 
     segment.SegmentAlgorithmType = "AUTOMATIC"
     segment.SegmentAlgorithmName = line(f"{heatmap.method} of {algorithm.name}")
     segment.SegmentationAlgorithmIdentificationSequence = [_identification(heatmap, algorithm)]
-    segment.SegmentedPropertyCategoryCodeSequence = [coded(_CATEGORY)]
-    segment.SegmentedPropertyTypeCodeSequence = [coded(of.code)]
+    segment.SegmentedPropertyCategoryCodeSequence = code_sequence(_CATEGORY)
+    segment.SegmentedPropertyTypeCodeSequence = code_sequence(of.code)
     if of.site is not None:
-        segment.AnatomicRegionSequence = [coded(of.site)]
+        segment.AnatomicRegionSequence = code_sequence(of.site)
     segment.TrackingID = f"{of.code.meaning} ({wording.source_text(header)})"
     # the report's: what it says of this finding is found again here
     segment.TrackingUID = identity.tracking_uid(str(header.SOPInstanceUID), finding.label, algorithm)
@@ -181,7 +175,7 @@ def _segment(number: int, heatmap: Heatmap, header: Dataset, making: Making) -> 
 def _identification(heatmap: Heatmap, algorithm: Algorithm) -> Dataset:
     """Algorithm Identification (PS3.3 10.16), with the values of the report's TID 4019."""
     item = Dataset()
-    item.AlgorithmFamilyCodeSequence = [coded(codes.ARTIFICIAL_INTELLIGENCE)]
+    item.AlgorithmFamilyCodeSequence = code_sequence(codes.ARTIFICIAL_INTELLIGENCE)
     item.AlgorithmName = algorithm.name
     item.AlgorithmVersion = algorithm.version
     parameters = [
@@ -212,19 +206,14 @@ def _write_frames(made: Dataset, header: Dataset, frames: int, spacing: Sequence
 
 
 def _frame(number: int, header: Dataset) -> Dataset:
-    origin = reference(header)
-    origin.PurposeOfReferenceCodeSequence = [coded(_SOURCE_PURPOSE)]
+    origin = reference(header, SOURCE_IMAGE)
     origin.SpatialLocationsPreserved = "YES"
-    derivation = _with(DerivationCodeSequence=[coded(_SEGMENTATION)], SourceImageSequence=[origin])
+    derivation = _with(DerivationCodeSequence=code_sequence(_SEGMENTATION), SourceImageSequence=[origin])
     return _with(
         FrameContentSequence=[_with(DimensionIndexValues=[number])],
         DerivationImageSequence=[derivation],
         SegmentIdentificationSequence=[_with(ReferencedSegmentNumber=number)],
     )
-
-
-def _series(header: Dataset) -> Dataset:
-    return _with(SeriesInstanceUID=header.SeriesInstanceUID, ReferencedInstanceSequence=[reference(header)])
 
 
 def _with(**values: object) -> Dataset:

@@ -16,10 +16,28 @@ from mcads_node.report.translation import N_, Translator
 
 #: with ``{fields}`` for what differs from case to case
 FORMS: Final = (
-    # input checks (read)
+    # input checks (gate), of the header
+    N_("{attribute} is 'LIN': the image may be raw, not for presentation."),
+    N_("{attribute} is {value}: the image may be a screen, a drawing or a document, not a radiograph."),
+    N_("{attribute} says {part}; the model reads the chest."),
+    N_("The view is lateral; the model reads frontal views."),
+    N_("The view is neither frontal nor lateral; the model reads frontal views."),
+    N_("The patient is under {years} years old; the model reads adults."),
+    N_("The image has {rows} × {columns} pixels, fewer than the {size} × {other_size} that the model sees."),
+    N_("The image is long and narrow: the model sees only {share} of it, in the middle."),
     N_("{attribute} is {value}, which contradicts {other} {other_value}: black and white may be exchanged."),
-    N_("Both lung fields are brighter than the mediastinum: black and white may be exchanged."),
+    N_("{attribute} is 'YES': the model may take text in the image for a finding."),
+    N_("{attribute} is {value}, more than {other} can hold: the grey scale may be wrong."),
+    # … and of the content
     N_("The image fills {share} of the grey scale: its display settings do not fit its pixels."),
+    N_("{share} of the middle of the image is plain black: what is there cannot be seen."),
+    N_("{share} of the middle of the image is plain white: what is there cannot be seen."),
+    N_("The image has only {count} grey levels."),
+    N_("Only {share} of the image lies within the collimated field: the rest is a flat border."),
+    N_("The image does not look like a chest radiograph from the front."),
+    N_("Black and white seem to be exchanged, or this is not a chest from the front."),
+    N_("The image seems to be upside down, or this is not a chest from the front."),
+    N_("The image seems to lie on its side, or this is not a chest from the front."),
     # why an image was declined (admit, route)
     N_("it is a result of this product coming back (Manufacturer (0008,0070))"),
     N_("{attribute} is absent: a result could not refer to the image"),
@@ -34,6 +52,9 @@ FORMS: Final = (
     N_("it is a colour image ({samples} samples per pixel (0028,0002))"),
     N_("{attribute} says {part}; the model reads the chest"),
     N_("no rule of the routes matches"),
+    # what a report could not wait for, and what is not of its patient (workitems)
+    N_("it had not been analysed when this report was made"),
+    N_("it is held: its Patient ID (0010,0020) is another than that of the study's other images"),
     # dispatch
     N_("{count} image(s) were read by another version of the model: see the report before this one"),
 )

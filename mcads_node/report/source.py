@@ -17,6 +17,7 @@ from typing import Final
 from pydicom import dcmwrite
 from pydicom.dataset import Dataset, FileMetaDataset
 from pydicom.sequence import Sequence
+from pydicom.sr.coding import Code
 from pydicom.uid import UID, ExplicitVRLittleEndian
 
 from mcads_node.finding import Algorithm
@@ -27,6 +28,7 @@ from mcads_node.product import (
     MODEL_NAME,
 )
 from mcads_node.report.conditions import meet_conditions
+from mcads_node.report.content_items import code_sequence
 from mcads_node.report.mend import mended_copy
 from mcads_node.result import ReportContext
 
@@ -118,6 +120,8 @@ TYPE_2: Final = (
     "StudyID",
     "AccessionNumber",
 )
+
+_PROCESSING_EQUIPMENT: Final = Code("109102", "DCM", "Processing Equipment")
 
 #: from an item of Request Attributes Sequence (0040,0275) into one of Referenced Request Sequence (0040,A370)
 _REQUEST_TYPE_2: Final = (
@@ -236,12 +240,8 @@ def stamp_equipment(target: Dataset, algorithm: Algorithm) -> None:
     target.Manufacturer = MANUFACTURER
     target.ManufacturerModelName = MODEL_NAME
     target.SoftwareVersions = algorithm.version
-    purpose = Dataset()
-    purpose.CodeValue = "109102"
-    purpose.CodingSchemeDesignator = "DCM"
-    purpose.CodeMeaning = "Processing Equipment"
     equipment = Dataset()
-    equipment.PurposeOfReferenceCodeSequence = [purpose]
+    equipment.PurposeOfReferenceCodeSequence = code_sequence(_PROCESSING_EQUIPMENT)
     equipment.Manufacturer = MANUFACTURER
     equipment.ManufacturerModelName = MODEL_NAME
     equipment.SoftwareVersions = algorithm.version

@@ -12,6 +12,7 @@ from mcads_node.errors import ReportImpossible
 from mcads_node.finding import Algorithm
 from mcads_node.report import document
 from mcads_node.report.codes import PRIVATE_SCHEME
+from mcads_node.report.making import result_object
 from mcads_node.report.sr_content import content_tree
 from mcads_node.result import ImageReading, ObjectKind, Rendition, ReportContext, ResultObject
 
@@ -63,7 +64,7 @@ def measurement_report(
     report.CodingSchemeIdentificationSequence = [_private_scheme()]
     document.add_document_general(report, draft, draft.images)
     report.update(content_tree(draft.readings, algorithm, context, draft.tr))
-    return document.result(report, ObjectKind.SR, rendition.variant)
+    return result_object(report, rendition)
 
 
 def _private_scheme() -> Dataset:

@@ -109,7 +109,7 @@ def _finding_group(
         finding_type=coded.code,
         finding_sites=[sr.FindingSite(anatomic_location=coded.site)] if coded.site else None,
         algorithm_id=identification,
-        measurements=[_score(finding.score, algorithm), _threshold(finding.threshold, algorithm)],
+        measurements=[_score(finding), _threshold(finding)],
         qualitative_evaluations=[sr.QualitativeEvaluation(name=codes.PRESENCE, value=presence)],
         source_images=[source_image],
     )
@@ -154,16 +154,22 @@ def _name_of(reading: ImageReading) -> str:
     return f"{reading.view.value} image" if number is None else f"{reading.view.value} image {number}"
 
 
-def _score(score: float, algorithm: Algorithm) -> sr.Measurement:
-    """Write a score under a concept that says whether it is calibrated."""
-    if algorithm.calibrated:
-        return sr.Measurement(name=codes.PROBABILITY, value=_rounded(score), unit=codes.NO_UNITS)
-    return sr.Measurement(name=codes.CERTAINTY_OF_FINDING, value=_rounded(100 * score), unit=codes.PERCENT)
+def _score(finding: Finding) -> sr.Measurement:
+    """Write the probability where the site calibrated the label; else the score, under another concept."""
+    if finding.probability is not None:
+        return sr.Measurement(
+            name=codes.PROBABILITY, value=_rounded(finding.probability), unit=codes.NO_UNITS
+        )
+    value = _rounded(100 * finding.score)
+    return sr.Measurement(name=codes.CERTAINTY_OF_FINDING, value=value, unit=codes.PERCENT)
 
 
-def _threshold(threshold: float, algorithm: Algorithm) -> sr.Measurement:
-    """Write a threshold on the scale of the score."""
-    value, unit = (threshold, codes.NO_UNITS) if algorithm.calibrated else (100 * threshold, codes.PERCENT)
+def _threshold(finding: Finding) -> sr.Measurement:
+    """Write the threshold on the scale of what is compared with it."""
+    if finding.probability_threshold is not None:
+        value, unit = finding.probability_threshold, codes.NO_UNITS
+    else:
+        value, unit = 100 * finding.threshold, codes.PERCENT
     return sr.Measurement(name=codes.THRESHOLD, value=_rounded(value), unit=unit)
 
 
@@ -174,10 +180,9 @@ def _rounded(value: float) -> float:
 
 def _identification(readings: Sequence[ImageReading], algorithm: Algorithm) -> sr.AlgorithmIdentification:
     """TID 4019. Without manufacturer: PixelMed warns of it, and IHE AI Results leaves it empty."""
-    calibration = "calibrated" if algorithm.calibrated else "uncalibrated, not a probability"
     parameters = [
         f"weights SHA-256: {algorithm.weights_digest}",
-        f"scores: {calibration}",
+        *_calibration_in_words(algorithm),
         f"thresholds: {_thresholds_in_words(readings)}",
         f"preprocessing: mcads-node {__version__}",
     ]
@@ -189,6 +194,17 @@ def _identification(readings: Sequence[ImageReading], algorithm: Algorithm) -> s
         parameters=parameters,
         family=codes.ARTIFICIAL_INTELLIGENCE,
     )
+
+
+def _calibration_in_words(algorithm: Algorithm) -> list[str]:
+    mark = algorithm.calibration
+    if mark is None:
+        return ["scores: uncalibrated, not a probability"]
+    others = [label for label in algorithm.labels if label not in mark.labels]
+    said = f"probabilities calibrated at {mark.site} ({mark.method})"
+    if others:
+        said += f"; uncalibrated scores, not a probability: {', '.join(others)}"
+    return [f"scores: {said}", f"calibration SHA-256: {mark.digest}", "thresholds are of scores as they were"]
 
 
 def _thresholds_in_words(readings: Sequence[ImageReading]) -> str:

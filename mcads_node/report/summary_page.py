@@ -117,7 +117,11 @@ def _name(page: Page, y: int, content: Content, finding: Finding) -> int:
     if text_width(where, 20, bold=True) > FULL.right - _IMAGE_AT - 8:
         where = tr.plural("{count} image", "{count} images", len(places))
     page.word((_IMAGE_AT, middle - 14), where, 20, anchor="lm", bold=True)
-    said = tr("score; threshold {threshold}", threshold=wording.threshold_number(finding, tr))
+    threshold = wording.threshold_number(finding, tr)
+    if finding.probability is None:
+        said = tr("score; threshold {threshold}", threshold=threshold)
+    else:
+        said = tr("probability; threshold {threshold}", threshold=threshold)
     page.word((_IMAGE_AT, middle + 12), said, _SMALL, anchor="lm", fill=DIM)
     return y + height
 

@@ -101,6 +101,8 @@ class _Grid:
     strip: Strip
     names: int
     cell: int
+    #: the longest number in it
+    widest: str
     tr: Translator
 
     def column(self, place: int) -> int:
@@ -122,7 +124,14 @@ def table(page: Page, y: int, content: Content, strip: Strip) -> int:
         for label in labels
         for line in wrap(wording.human_label(label, tr), _TEXT, widest, bold=True)
     )
-    grid = _Grid(strip=strip, names=names, cell=(strip.width - names) // len(columns), tr=tr)
+    numbers = [_number(finding, tr) for column in columns for finding in column.findings.values()]
+    grid = _Grid(
+        strip=strip,
+        names=names,
+        cell=(strip.width - names) // len(columns),
+        widest=max(numbers, key=len, default=""),
+        tr=tr,
+    )
     page.word((strip.left + 20, y + 12), tr("Finding"), _TEXT, anchor="lm", bold=True)
     for place, column in enumerate(columns):
         page.word((grid.column(place), y + 12), column.title, _TEXT, anchor="lm", bold=True)
@@ -161,12 +170,18 @@ def _ordered(content: Content) -> list[str]:
 
 
 def _note(content: Content) -> str:
-    tr = content.tr
-    bar = (
-        tr("Bar: score 0…1 (calibrated). White mark: threshold.")
-        if content.algorithm.calibrated
-        else tr("Bar: score 0…1 (uncalibrated, not a probability). White mark: threshold.")
-    )
+    tr, algorithm = content.tr, content.algorithm
+    site = wording.site_of(algorithm)
+    if algorithm.calibration is None:
+        bar = tr("Bar: score 0…1 (uncalibrated, not a probability). White mark: threshold.")
+    elif wording.is_wholly_calibrated(algorithm):
+        bar = tr("Bar: probability 0…1 (calibrated at {site}). White mark: threshold.", site=site)
+    else:
+        bar = tr(
+            "Bar: with p, probability 0…1 (calibrated at {site}); without, score 0…1 (uncalibrated, not a "
+            "probability). White mark: threshold.",
+            site=site,
+        )
     order = tr("Order: above threshold by urgency as listed in the software, others by score.")
     return f"{bar} {order} {tr(wording.NOT_EXCLUDED)}"
 
@@ -192,15 +207,18 @@ def _row(page: Page, y: int, label: str, columns: list[_Column], grid: _Grid) ->
     return bottom
 
 
+def _number(finding: Finding, tr: Translator) -> str:
+    number = wording.score_number(finding, tr)
+    return number if finding.probability is None else f"p {number}"
+
+
 def _bar(page: Page, at: tuple[int, int], finding: Finding, place: str, grid: _Grid) -> None:
     """Draw the score as a bar with a mark at the threshold, the number and the word beside it."""
     x, middle = at
     room = grid.cell - 20
     say = partial(wording.presence_text, tr=grid.tr, short=room < _ROOMY)
-    said = f"{wording.score_number(finding, grid.tr)}  {say(finding.presence)}" + (
-        f" · {place}" if place else ""
-    )
-    longest = max(text_width(f"0.00  {say(each)}", _SMALL, bold=True) for each in Presence)
+    said = f"{_number(finding, grid.tr)}  {say(finding.presence)}" + (f" · {place}" if place else "")
+    longest = max(text_width(f"{grid.widest}  {say(each)}", _SMALL, bold=True) for each in Presence)
     bar = room - longest - 10 - (150 if place else 0)
     fill, ink = {
         Presence.PRESENT: (AMBER, INK),
@@ -208,8 +226,8 @@ def _bar(page: Page, at: tuple[int, int], finding: Finding, place: str, grid: _G
         Presence.UNDETERMINED: (LINE, DIM),
     }[finding.presence]
     page.box((x, middle - 6, x + bar, middle + 6), _TRACK)
-    page.box((x, middle - 6, x + max(1, round(bar * finding.score)), middle + 6), fill)
-    mark = x + round(bar * finding.threshold)
+    page.box((x, middle - 6, x + max(1, round(bar * finding.stated)), middle + 6), fill)
+    mark = x + round(bar * finding.stated_threshold)
     page.box((mark - 1, middle - 9, mark + 2, middle + 9), INK)
     bold = finding.presence is Presence.PRESENT
     page.word((x + bar + 10, middle), said, _SMALL, anchor="lm", bold=bold, fill=ink)

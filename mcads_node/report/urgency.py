@@ -29,7 +29,7 @@ def tiers() -> Mapping[str, int]:
 
 
 def page_order(finding: Finding) -> tuple[int, int, float]:
-    """Key to sort by: present ones first, by tier and score; then undetermined, then absent, by score."""
+    """Key to sort by: present ones first, by tier and number; then undetermined, then absent, by number."""
     place = (Presence.PRESENT, Presence.UNDETERMINED, Presence.ABSENT).index(finding.presence)
     tier = tiers().get(finding.label, UNLISTED) if finding.presence is Presence.PRESENT else 0
-    return place, tier, -finding.score
+    return place, tier, -finding.stated

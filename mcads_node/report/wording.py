@@ -70,20 +70,29 @@ def verdict_text(verdict: Verdict, tr: Translator = ENGLISH) -> str:
 
 
 def threshold_number(finding: Finding, tr: Translator = ENGLISH) -> str:
-    """Write a threshold as it is, with up to four digits."""
-    exact = f"{finding.threshold:.4f}".rstrip("0")
-    return tr.number(finding.threshold, max(2, len(exact) - len("0.")))
+    """Write a threshold as it is, on the scale of `score_number`, with up to four digits."""
+    exact = f"{finding.stated_threshold:.4f}".rstrip("0")
+    return tr.number(finding.stated_threshold, max(2, len(exact) - len("0.")))
 
 
 def score_number(finding: Finding, tr: Translator = ENGLISH) -> str:
-    """Write a score with two digits, rounded so that it lies on its own side of the threshold as written."""
+    """Write the probability, or the score where there is none, on its own side of the threshold as written.
+
+    With two digits; a probability whose threshold is small, with three or four.
+    """
     threshold = float(threshold_number(finding))
-    shown = round(finding.score, 2)
-    if finding.score < finding.threshold and shown >= threshold:
-        shown = math.floor(finding.score * 100) / 100
-    elif finding.score >= finding.threshold and shown < threshold:
-        shown = math.ceil(finding.score * 100) / 100
-    return tr.number(shown)
+    below = finding.score < finding.threshold
+    fewest = 2 if finding.probability is None or threshold >= 0.1 else 3 if threshold >= 0.01 else 4
+    for digits in range(fewest, 5):
+        unit = 10**digits
+        shown = round(finding.stated, digits)
+        if below and shown >= threshold:
+            shown = math.floor(finding.stated * unit) / unit
+        elif not below and shown < threshold:
+            shown = math.ceil(finding.stated * unit) / unit
+        if below == (shown < threshold):
+            break
+    return tr.number(shown, digits)
 
 
 def unread_texts(context: ReportContext, tr: Translator = ENGLISH) -> list[str]:
@@ -96,11 +105,23 @@ def unread_texts(context: ReportContext, tr: Translator = ENGLISH) -> list[str]:
 
 
 def score_text(finding: Finding, algorithm: Algorithm, tr: Translator = ENGLISH) -> str:
-    """Score, threshold, and whether it is calibrated; an uncalibrated score is never called a probability."""
-    score, threshold = score_number(finding, tr), threshold_number(finding, tr)
-    if algorithm.calibrated:
-        return tr("score {score} (threshold {threshold}), calibrated", score=score, threshold=threshold)
-    return tr("score {score} (threshold {threshold}), uncalibrated", score=score, threshold=threshold)
+    """Score and threshold, or probability and who calibrated it; a score is never called a probability."""
+    said = {"score": score_number(finding, tr), "threshold": threshold_number(finding, tr)}
+    if finding.probability is None:
+        return tr("score {score} (threshold {threshold}), uncalibrated", **said)
+    site = site_of(algorithm)
+    return tr("probability {score} (threshold {threshold}), calibrated at {site}", site=site, **said)
+
+
+def site_of(algorithm: Algorithm) -> str:
+    """Who calibrated the algorithm; empty: nobody did."""
+    return algorithm.calibration.site if algorithm.calibration else ""
+
+
+def is_wholly_calibrated(algorithm: Algorithm) -> bool:
+    """Whether every label of the model has a probability."""
+    mark = algorithm.calibration
+    return mark is not None and set(algorithm.labels) <= set(mark.labels)
 
 
 def model_text(algorithm: Algorithm) -> str:

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
-from mcads_node.config import AnalyseSection, Rule, ThresholdSet
-from mcads_node.instance import Declined
+from mcads_node.config import CHECKS, AnalyseSection, Rule, ThresholdSet
+from mcads_node.instance import Declined, Verdict
 from mcads_node.result import ObjectKind
 from mcads_node.route.matching import Outcome, Term, evaluate
 from mcads_node.route.values import Subject
@@ -30,10 +30,16 @@ class Route:
     threshold_sets: tuple[ThresholdSet, ...]
     #: kinds that are made, of those that the destinations want; None: all
     objects: tuple[ObjectKind, ...] | None
+    #: what each check of the gate leads to where it fails, by its name: all of them
+    checks: Mapping[str, Verdict]
     #: destinations of the results
     send_to: tuple[str, ...]
     #: the study is complete when nothing came for so long, in seconds
     quiet_seconds: float
+    #: … or when these views are analysed, by how many of each
+    views: Mapping[str, int] = field(default_factory=dict)
+    #: … or when this has passed since its first image, in seconds; None: there is no such limit
+    max_wait_seconds: float | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -111,8 +117,11 @@ def route_by(rule: Rule, analyse: AnalyseSection, subject: Subject) -> Route:
             each for each in rule.threshold_sets if evaluate(each.when, subject).outcome is Outcome.HOLDS
         ),
         objects=analyse.objects,
+        checks={**CHECKS, **analyse.checks},
         send_to=rule.send_to,
         quiet_seconds=rule.complete_when.quiet_seconds,
+        views={str(view): number for view, number in rule.complete_when.views.items()},
+        max_wait_seconds=rule.complete_when.max_wait_seconds,
     )
 
 

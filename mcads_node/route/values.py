@@ -113,6 +113,8 @@ def shown(answer: Answer) -> str:
     if answer.unreadable:
         return answer.unreadable
     text = " \\ ".join(_told(value) for value in answer.values) if answer.is_there else ""
+    # what a terminal would obey is not shown
+    text = "".join(letter if letter.isprintable() else "·" for letter in text)
     return text if len(text) <= 100 else f"{text[:97]}…"
 
 
@@ -164,8 +166,14 @@ def _values(dataset: Dataset, tag: int) -> Iterator[Value]:
     if isinstance(value, Sequence):
         yield from ((f"{len(value)} items",) if len(value) else ())
         return
-    for each in value if isinstance(value, MultiValue | list | tuple) else (value,):
-        yield _plain(each)
+    try:
+        with odd_data_expected():
+            several = value if isinstance(value, MultiValue | list | tuple) else (value,)
+            found = [_plain(each) for each in several]
+    except PYDICOM_ERRORS:
+        # a name is decoded only when it is written as text
+        raise _Unreadable("its bytes are no value of its VR") from None
+    yield from found
 
 
 def _plain(value: object) -> Value:

@@ -1,6 +1,7 @@
 """The node as a whole: what a configuration stands for, how its parts start and stop, and running it."""
 
 from mcads_node.service.configured import (
+    calibration_of,
     caller_of,
     check_model,
     check_models,
@@ -21,6 +22,7 @@ __all__ = [
     "ALL_ROLES",
     "Node",
     "Role",
+    "calibration_of",
     "caller_of",
     "check_model",
     "check_models",

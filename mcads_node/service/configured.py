@@ -8,10 +8,12 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from mcads_node.association import Timeouts
+from mcads_node.calibration import Calibration, read_calibration
 from mcads_node.compute import Compute
-from mcads_node.config import Configuration, DestinationSection, NodeConfig, Rule, load_configuration
+from mcads_node.config import Configuration, NodeConfig, Rule, TlsPeerSection, load_configuration
 from mcads_node.deliver.send import Caller, DestinationAddress
 from mcads_node.disk import DiskGuard
+from mcads_node.errors import ModelUnusable
 from mcads_node.model_store.store import ModelStore
 from mcads_node.shipped import shipped_folder
 from mcads_node.state import weights_dir
@@ -62,7 +64,9 @@ def check_model(node: NodeConfig, name: str) -> str:
     Raises
     ------
     ModelUnusable
-        With what to do.
+        With what to do; also where the calibration is for another model.
+    ConfigError
+        The calibration's file cannot be used.
     """
     with contextlib.suppress(OSError):
         # before weights are written to a folder in it, which would be made for all to read; who locks it
@@ -70,7 +74,25 @@ def check_model(node: NodeConfig, name: str) -> str:
         node.node.data_dir.mkdir(parents=True, exist_ok=True, mode=0o700)
     store = model_store(node)
     store.require_allowed(name, allow_demonstration=node.analysis.allow_demonstration_models)
-    return store.verify(name)
+    digest = store.verify(name)
+    # a site's calibration is of the node's own model; others speak uncalibrated
+    calibration = calibration_of(node) if name == node.analysis.model else None
+    refusal = calibration.refusal(store.manifest(name), digest) if calibration else ""
+    if refusal:
+        raise ModelUnusable(f"{node.analysis.calibration}: {refusal}")
+    return digest
+
+
+def calibration_of(node: NodeConfig) -> Calibration | None:
+    """Read the site's calibration; None where none is configured.
+
+    Raises
+    ------
+    ConfigError
+        It cannot be read, or was changed after it was made.
+    """
+    file = node.analysis.calibration
+    return None if file is None else read_calibration(file)
 
 
 def tls_of(config: NodeConfig) -> Tls | None:
@@ -94,8 +116,8 @@ def tls_of(config: NodeConfig) -> Tls | None:
     )
 
 
-def destination_address(destination: DestinationSection, tls: Tls | None) -> DestinationAddress:
-    """Give the network's view of a configured destination; `tls` is what `tls_of` gave."""
+def destination_address(destination: TlsPeerSection, tls: Tls | None) -> DestinationAddress:
+    """Give the network's view of a configured peer; `tls` is what `tls_of` gave."""
     peer = None
     if destination.tls:
         if tls is None:
@@ -142,5 +164,6 @@ def compute_of(configuration: Configuration) -> Compute:
         others=models_of(configuration.node, configuration.rules)[1:],
         allow_demonstration=analysis.allow_demonstration_models,
         memory_limit_mib=analysis.memory_limit_mib,
+        calibration=calibration_of(configuration.node),
     )
     return Compute(settings, workers, analysis.timeout_seconds)

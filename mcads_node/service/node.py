@@ -32,9 +32,12 @@ from mcads_node.service.configured import (
     tls_of,
 )
 from mcads_node.service.delivering import all_of, count_commitment, count_transfer, terms_of
+from mcads_node.service.drifting import DriftWatch
+from mcads_node.service.intake import Intake, Pokes
 from mcads_node.service.jobs import disk_job, jobs_of, upkeep_jobs
 from mcads_node.service.peers import PeerWatch
-from mcads_node.service.receiver import Pokes, Receiver
+from mcads_node.service.pulling import pull_jobs
+from mcads_node.service.receiver import Receiver
 from mcads_node.service.roles import ALL_ROLES, Role
 from mcads_node.service.watch import Watch, Watched, alert_job
 from mcads_node.state import open_state
@@ -94,10 +97,13 @@ class Node:
         #: whether each destination answers; asked where the role tend runs
         self.peers = PeerWatch(addresses, caller_of(configuration.node), stopping)
         upkeep = upkeep_jobs(configuration.node, self._state, self.peers, stopping)
-        looks = [disk_job(self._disk), alerts, *watched.backups.jobs()]
-        self._tender = None if jobs is None else Tender([*jobs, *looks, *upkeep], stopping)
+        drift = watched.drift.jobs() if watched.drift else []
+        looks = [disk_job(self._disk), alerts, *watched.backups.jobs(), *drift]
+        self._intake = Intake(configuration, self._state, self._disk, self._audit, pokes)
+        pulls = pull_jobs(configuration.node, self._state, self._intake.keep, self._tls, stopping)
+        self._tender = None if jobs is None else Tender([*jobs, *looks, *upkeep, *pulls], stopping)
         self._receiver = (
-            Receiver(configuration, self._state, self._disk, self._audit, pokes, self._tls)
+            Receiver(configuration, self._state, self._intake, self._audit, self._tls)
             if Role.RECEIVE in roles
             else None
         )
@@ -113,6 +119,7 @@ class Node:
             certificates=self._tls.certificates if self._tls else dict,
             audit_lost=lambda: self._audit.lost,
             backups=BackupWatch(self._configuration.node.backup.directory),
+            drift=DriftWatch(self._configuration, self._state),
         )
 
     def _make_deliverer(self, profiles: dict[str, Profile]) -> Deliverer:
@@ -206,7 +213,7 @@ class Node:
         They are held against the destinations and the model that this node runs with, not against what
         ``node.yaml`` says by now: that takes a restart.
 
-        A process that neither receives nor analyses uses no rules, and reads none.
+        A process that only delivers uses no rules, and reads none.
 
         Raises
         ------
@@ -214,7 +221,7 @@ class Node:
             The rules are wrong, or a model that they name cannot be used, or they cannot be put on record;
             those that were used go on being used.
         """
-        if self._dispatcher is None and self._receiver is None:
+        if Role.DELIVER in self._roles and len(self._roles) == 1:
             return
         node = self._configuration.node
         path = config.parent / node.routes
@@ -236,8 +243,7 @@ class Node:
     def _use_rules(self, book: RuleBook) -> None:
         if self._dispatcher is not None:
             self._dispatcher.use_rules(book)
-        if self._receiver is not None:
-            self._receiver.use_rules(book.rules)
+        self._intake.use_rules(book.rules)
         log.info("routes.reloaded", digest=book.digest, rules=len(book.rules))
 
     def _accept(self, book: RuleBook, why: str) -> None:

@@ -14,9 +14,10 @@ from types import FrameType
 import structlog
 
 from mcads_node import __version__, metrics
+from mcads_node.allocator import give_back_what_is_freed
 from mcads_node.errors import NodeError
 from mcads_node.sdnotify import notify
-from mcads_node.service.configured import check_models, load
+from mcads_node.service.configured import calibration_of, check_models, load
 from mcads_node.service.node import Node
 from mcads_node.service.roles import ALL_ROLES, Role, alone_in
 
@@ -37,9 +38,11 @@ def serve(config: Path, roles: Collection[Role] = ALL_ROLES) -> None:
     NodeError
         It cannot start, and why.
     """
+    give_back_what_is_freed()
     configuration = load(config)
     digests = check_models(configuration.node, configuration.rules) if Role.ANALYSE in roles else {}
     digest = digests.get(configuration.node.analysis.model)
+    calibration = calibration_of(configuration.node) if Role.ANALYSE in roles else None
     # a SimpleQueue, since its put may be interrupted by another put: by a second signal during the first
     asked: queue.SimpleQueue[int] = queue.SimpleQueue()
 
@@ -71,6 +74,7 @@ def serve(config: Path, roles: Collection[Role] = ALL_ROLES) -> None:
                 port=node.port,
                 model=configuration.node.analysis.model,
                 weights=digest,
+                calibration=calibration.digest if calibration else None,
             )
             status = ", ".join(sorted(roles)) if node.port is None else f"listening on port {node.port}"
             notify(f"READY=1\nSTATUS={status}")

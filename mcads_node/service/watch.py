@@ -17,12 +17,14 @@ from mcads_node.alerts.message import Channel
 from mcads_node.alerts.webhook import WebhookChannel
 from mcads_node.config import AlertsSection, Configuration
 from mcads_node.disk import DiskGuard, Room
+from mcads_node.drift import Measured
 from mcads_node.errors import NodeError, TransientError
 from mcads_node.monitoring.endpoint import Endpoint, Pages
 from mcads_node.monitoring.gauges import Machine, gauges
 from mcads_node.monitoring.health import Finding, Readiness, liveness
 from mcads_node.monitoring.watchdog import Watchdog
 from mcads_node.service.backups import BackupWatch
+from mcads_node.service.drifting import DriftWatch
 from mcads_node.service.roles import ALL_ROLES, Role
 from mcads_node.state import State
 from mcads_node.tend import Job
@@ -54,6 +56,8 @@ class Watched:
     #: audit messages lost, ever
     audit_lost: Callable[[], int] = int
     backups: BackupWatch = field(default_factory=BackupWatch)
+    #: None: drift is not looked for
+    drift: DriftWatch | None = None
 
 
 class Watch:
@@ -168,7 +172,12 @@ def _view(watched: Watched, losses: _Losses) -> MachineView:
         certificates=watched.certificates(),
         audit_lost=losses.recent(),
         backup_since=watched.backups.since,
+        drift=_drift(watched),
     )
+
+
+def _drift(watched: Watched) -> Measured | None:
+    return watched.drift.measured if watched.drift is not None else None
 
 
 class _Losses:
@@ -201,6 +210,7 @@ def _measured(watched: Watched) -> tuple[Machine, Backlog | None]:
         certificates=watched.certificates(),
         threads_silent=len(pulse.silent()),
         backup_since=watched.backups.since if Role.TEND in watched.roles else None,
+        drift=_drift(watched) if Role.TEND in watched.roles else None,
     )
     return machine, backlog
 

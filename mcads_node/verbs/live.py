@@ -27,7 +27,7 @@ from mcads_node.service import (
 )
 from mcads_node.state import open_state
 from mcads_node.tls import PeerTls, Tls, now
-from mcads_node.verbs.readiness import CheckResult
+from mcads_node.verbs.check_result import CheckResult
 
 _PATIENCE_SECONDS = 20.0
 

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
+from mcads_node.calibration import Calibration
 from mcads_node.compute import Compute, WorkerLost
 from mcads_node.config import Known, RuleBook, load_rules
 from mcads_node.errors import NodeError, PermanentError
@@ -69,8 +70,21 @@ class OfflineResult:
 
 
 @contextmanager
-def offline_compute(data_dir: Path, model: str) -> Iterator[Compute]:
-    """Run one worker with `model`, whose weights lie in the node's data folder.
+def offline_compute(
+    data_dir: Path, model: str, workers: int = 1, calibration: Calibration | None = None
+) -> Iterator[Compute]:
+    """Run workers with `model`, whose weights lie in the node's data folder.
+
+    Parameters
+    ----------
+    data_dir
+        The node's data folder.
+    model
+        Name of the model.
+    workers
+        How many processes.
+    calibration
+        Of the site; None: scores stay scores.
 
     Raises
     ------
@@ -82,8 +96,9 @@ def offline_compute(data_dir: Path, model: str) -> Iterator[Compute]:
         weights_dir=weights_dir(data_dir),
         model=model,
         memory_limit_mib=_MEMORY_LIMIT_MIB,
+        calibration=calibration,
     )
-    compute = Compute(settings, workers=1, timeout_seconds=_TIMEOUT_SECONDS)
+    compute = Compute(settings, workers=workers, timeout_seconds=_TIMEOUT_SECONDS)
     try:
         compute.start()
         yield compute

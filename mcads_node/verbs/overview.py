@@ -7,7 +7,8 @@ from typing import Any
 
 from mcads_node.config import NodeConfig
 from mcads_node.errors import PermanentError
-from mcads_node.model_store.store import ModelStore
+from mcads_node.model_store.manifest import Download
+from mcads_node.model_store.store import ModelStatus, ModelStore
 from mcads_node.shipped import shipped_folder
 from mcads_node.state import State, open_state, weights_dir
 from mcads_node.verbs.person import administrator
@@ -90,13 +91,46 @@ def list_models(data_dir: Path) -> list[dict[str, Any]]:
         {
             "name": name,
             "status": str(store.status(name)),
-            "labels": [output.label for output in store.manifest(name).outputs],
+            "labels": list(store.manifest(name).labels),
+            "demonstration": store.manifest(name).demonstration,
             "caution": store.manifest(name).caution,
             "licence": store.manifest(name).licence,
             "intended_use": store.manifest(name).intended_use,
         }
         for name in store.list()
     ]
+
+
+def describe_model(data_dir: Path, name: str) -> dict[str, Any]:
+    """Tell all that is known of one model.
+
+    Raises
+    ------
+    ModelUnusable
+        There is no such model.
+    """
+    store = store_at(data_dir)
+    manifest, status = store.manifest(name), store.status(name)
+    source, seen = manifest.source, manifest.input
+    return {
+        "name": name,
+        "version": manifest.version,
+        "architecture": manifest.architecture,
+        "status": str(status),
+        "weights_digest": store.verify(name) if status is ModelStatus.READY else None,
+        "source": source.url if isinstance(source, Download) else f"seed {source.seed}",
+        "input": f"{seen.size} × {seen.size}, {seen.low:g}…{seen.high:g}",
+        "demonstration": manifest.demonstration,
+        "caution": manifest.caution,
+        "licence": manifest.licence,
+        "intended_use": manifest.intended_use,
+        "citation": manifest.citation,
+        "outputs": [
+            {"label": each.label, "operating_point": each.operating_point, "threshold": each.threshold}
+            for each in manifest.outputs
+            if each.operating_point is not None
+        ],
+    }
 
 
 def store_at(data_dir: Path) -> ModelStore:
@@ -210,6 +244,7 @@ def _analysis(analysis: InstanceAnalysed) -> dict[str, Any]:
                 "score": finding.score,
                 "threshold": finding.threshold,
                 "presence": str(finding.presence),
+                "probability": finding.probability,
             }
             for finding in analysis.findings
         ],

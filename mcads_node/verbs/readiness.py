@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 
-from mcads_node.config import Configuration
+from mcads_node.config import Configuration, NodeConfig
 from mcads_node.deliver.send import DestinationAddress, echo, negotiate
 from mcads_node.disk import Room
 from mcads_node.errors import ConfigError, ModelUnusable, NodeError, PeerUnreachable, Problem, TransientError
 from mcads_node.profile import negotiated, renditions
 from mcads_node.result import ObjectKind, Rendition
 from mcads_node.service import (
+    calibration_of,
     caller_of,
     check_model,
     destination_address,
@@ -24,21 +24,12 @@ from mcads_node.service import (
 )
 from mcads_node.state import open_state
 from mcads_node.tls import Tls, now
-
-
-@dataclass(frozen=True, kw_only=True)
-class CheckResult:
-    """One thing that was looked at."""
-
-    name: str
-    ok: bool
-    text: str
-    #: it works, and an administrator should know of it all the same
-    warning: bool = False
+from mcads_node.verbs.check_result import CheckResult
+from mcads_node.verbs.sources import check_sources
 
 
 def run_checks(config: Path) -> list[CheckResult]:
-    """Look at configuration, model, database, disk and every destination; nothing is changed but made ready.
+    """Look at configuration, model, database, disk and every peer; nothing is changed but made ready.
 
     Parameters
     ----------
@@ -61,8 +52,10 @@ def run_checks(config: Path) -> list[CheckResult]:
     try:
         tls = tls_of(configuration.node)
     except ConfigError as error:
-        return [*results, CheckResult(name="tls", ok=False, text=str(error)), *_peers(configuration, None)]
-    return [*results, *_certificate(tls), *_peers(configuration, tls)]
+        results.append(CheckResult(name="tls", ok=False, text=str(error)))
+        return [*results, *_peers(configuration, None), *check_sources(configuration.node, None)]
+    asked = (*_peers(configuration, tls), *check_sources(configuration.node, tls))
+    return [*results, *_certificate(tls), *asked]
 
 
 def echo_destination(config: Path, name: str) -> CheckResult:
@@ -107,12 +100,20 @@ def _cautions(configuration: Configuration) -> Iterator[str]:
 
 def _models(configuration: Configuration) -> Iterator[CheckResult]:
     for name in models_of(configuration.node, configuration.rules):
-        try:
-            digest = check_model(configuration.node, name)
-        except ModelUnusable as error:
-            yield CheckResult(name="model", ok=False, text=str(error))
-        else:
-            yield CheckResult(name="model", ok=True, text=f"{name}: weights verified, SHA-256 {digest[:16]}…")
+        yield _model(configuration.node, name)
+
+
+def _model(node: NodeConfig, name: str) -> CheckResult:
+    try:
+        digest = check_model(node, name)
+        calibration = calibration_of(node) if name == node.analysis.model else None
+    except (ModelUnusable, ConfigError) as error:
+        return CheckResult(name="model", ok=False, text=str(error))
+    text = f"{name}: weights verified, SHA-256 {digest[:16]}…"
+    if calibration is not None:
+        labels = f"{len(calibration.labels)} labels"
+        text += f"; calibrated at {calibration.site} ({labels}), SHA-256 {calibration.digest[:16]}…"
+    return CheckResult(name="model", ok=True, text=text)
 
 
 def _disk(configuration: Configuration) -> CheckResult:

@@ -20,7 +20,7 @@ def show_study(console: Console, study: Mapping[str, Any]) -> None:
         _show_image(console, image)
     for work in study["workitems"]:
         if work["held_until"]:
-            text = f"workitem {work['number']} ({work['purpose']}): held until {short(work['held_until'])}"
+            text = f"workitem {work['number']} ({work['purpose']}): waits until {short(work['held_until'])}"
             console.print(text, highlight=False)
     for result in study["results"]:
         for delivery in result["deliveries"] or [None]:
@@ -31,6 +31,7 @@ def show_study(console: Console, study: Mapping[str, Any]) -> None:
 def _show_image(console: Console, image: Mapping[str, Any]) -> None:
     text = f"image {image['number']}: {image['state']} from {image['requestor']}"
     text += f": {escape(image['reason'])}" if image["reason"] else ""
+    text += f" (rules {image['rules_digest'][:12]})" if image["rules_digest"] else ""
     console.print(text + _deleted(image), highlight=False, soft_wrap=True)
     if "findings" in image:
         console.print(findings_table(f"{image['view']}, {_way(image)}", image["findings"]))

@@ -21,9 +21,9 @@ from rich.progress import (
 from rich.table import Table
 
 if TYPE_CHECKING:
+    from mcads_node.verbs.check_result import CheckResult
     from mcads_node.verbs.demo import DemoResult
     from mcads_node.verbs.offline import OfflineResult
-    from mcads_node.verbs.readiness import CheckResult
 
 #: how a presence is shown
 _MARKS = {"present": "[bold red]present[/]", "absent": "absent", "undetermined": "[yellow]undetermined[/]"}
@@ -35,11 +35,18 @@ def findings_table(title: str, findings: Sequence[Mapping[str, Any]]) -> Table:
     table.add_column("finding")
     table.add_column("score", justify="right")
     table.add_column("threshold", justify="right")
+    calibrated = any(each.get("probability") is not None for each in findings)
+    if calibrated:
+        table.add_column("probability", justify="right")
     table.add_column("")
     ordered = sorted(findings, key=lambda each: each["score"] - each["threshold"], reverse=True)
     for each in ordered:
         name = each["label"].replace("_", " ")
-        table.add_row(name, f"{each['score']:.2f}", f"{each['threshold']:.2f}", _MARKS[each["presence"]])
+        numbers = [f"{each['score']:.2f}", f"{each['threshold']:.2f}"]
+        if calibrated:
+            probability = each.get("probability")
+            numbers.append("" if probability is None else f"{probability:.3f}")
+        table.add_row(name, *numbers, _MARKS[each["presence"]])
     return table
 
 
@@ -125,7 +132,7 @@ def show_studies(console: Console, found: Sequence[Mapping[str, Any]]) -> None:
             report = f"[bold red]{escape(study['trouble'])}[/]"
         elif study["open_workitems"]:
             report += f", {study['open_workitems']} to do"
-            report += f", held until {short(study['held_until'])}" if study["held_until"] else ""
+            report += f", waits until {short(study['held_until'])}" if study["held_until"] else ""
         table.add_row(
             str(study["number"]),
             study["study_instance_uid"],
@@ -190,12 +197,13 @@ def _counts(counts: Mapping[str, int]) -> str:
 def show_models(console: Console, found: Sequence[Mapping[str, Any]]) -> None:
     """Print the models and the state of their weights."""
     table = Table()
-    for column in ("model", "weights", "labels", "use"):
+    for column in ("model", "weights", "labels", "licence"):
         table.add_column(column, overflow="fold")
     for model in found:
-        use = f"[bold red]{escape(model['caution'])}[/] " if model["caution"] else ""
+        # what is for demonstration only is told apart at a glance
+        use = f"[bold red]demonstration: {escape(model['caution'])}[/]\n" if model["demonstration"] else ""
         table.add_row(
-            model["name"], model["status"], str(len(model["labels"])), use + escape(model["intended_use"])
+            model["name"], model["status"], str(len(model["labels"])), use + escape(model["licence"])
         )
     console.print(table)
 

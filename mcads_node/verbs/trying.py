@@ -17,7 +17,7 @@ from mcads_node.priority import Priority
 from mcads_node.route import Judgement, Route, Subject, Term, judge, read_subject, verdict
 from mcads_node.state import State
 from mcads_node.verbs.overview import state_of, which
-from mcads_node.workitems import HeldInstance
+from mcads_node.workitems import TriedInstance
 from mcads_node.yamlfile import load_yaml
 
 _BATCH = 200
@@ -58,7 +58,7 @@ def explain_study(config: Path, study: str, book: RuleBook) -> list[dict[str, An
     """
     state = state_of(config)
     try:
-        images = state.workitems.held_instances(study=which(study), limit=100_000)
+        images = state.workitems.instances_to_try(study=which(study), limit=100_000)
         return [
             {
                 "image": image.number,
@@ -71,7 +71,7 @@ def explain_study(config: Path, study: str, book: RuleBook) -> list[dict[str, An
         state.close()
 
 
-def _of_held(state: State, image: HeldInstance, book: RuleBook) -> dict[str, Any]:
+def _of_held(state: State, image: TriedInstance, book: RuleBook) -> dict[str, Any]:
     try:
         return _explained(_subject(state, image), book)
     except _NotHeld as error:
@@ -129,7 +129,7 @@ class _NotHeld(Exception):
     """The text says why an image cannot be looked at."""
 
 
-def _subject(state: State, image: HeldInstance) -> Subject:
+def _subject(state: State, image: TriedInstance) -> Subject:
     if image.path is None:
         raise _NotHeld("not looked at: its file was deleted")
     try:
@@ -227,14 +227,14 @@ def replay(
     return found
 
 
-def _held(state: State, since: datetime) -> Iterator[HeldInstance]:
+def _held(state: State, since: datetime) -> Iterator[TriedInstance]:
     after = 0
-    while batch := state.workitems.held_instances(since=since, after=after, limit=_BATCH):
+    while batch := state.workitems.instances_to_try(since=since, after=after, limit=_BATCH):
         yield from batch
         after = batch[-1].number
 
 
-def _try(state: State, image: HeldInstance, books: tuple[RuleBook, RuleBook], found: Replay) -> None:
+def _try(state: State, image: TriedInstance, books: tuple[RuleBook, RuleBook], found: Replay) -> None:
     try:
         subject = _subject(state, image)
     except _NotHeld:

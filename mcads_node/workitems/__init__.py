@@ -4,21 +4,26 @@
 
 * ``records``, ``outcomes``, ``overview`` the words; ``schema`` the tables; ``engine`` transactions and what
   errors mean
-* ``receiving``, ``queue``, ``failing``, ``completing``, ``deliveries``, ``commitment``, ``undelivered``,
-  ``studies``, ``retracting``, ``reanalysing``, ``hours`` the transactions; ``planning``, ``extent`` and
-  ``outgoing`` what several of them share; ``settled`` says when nothing is left to be done for a study
+* ``receiving``, ``queue``, ``failing``, ``completing``, ``deliveries``, ``destinations``, ``commitment``,
+  ``undelivered``, ``studies``, ``retracting``, ``moving``, ``reanalysing``, ``hours`` the transactions;
+  ``completeness`` says when a study is complete, ``patients`` whose it is, ``settled`` when nothing is left
+  to be done for it; ``planning``, ``extent`` and ``outgoing`` what several of them share
 * ``ruling`` which rules were used, and what they can be tried on
-* ``backlog``, ``alerting``, ``watching``, ``chronicle`` what is told of all this
+* ``backlog``, ``alerting``, ``watching``, ``chronicle``, ``drifting`` what is told of all this
 * ``store`` puts them together
 """
 
 from mcads_node.workitems.alerting import AlertEntry
 from mcads_node.workitems.backlog import Backlog, DeadLetters, Queue, Stuck
 from mcads_node.workitems.chronicle import EventLine
-from mcads_node.workitems.commitment import CommitmentOutcome, CommitmentReport, CommitmentRequest
 from mcads_node.workitems.copying import Snapshot, database_is_empty, load_dump
+from mcads_node.workitems.drifting import ScoredImage, Span
 from mcads_node.workitems.lease_watch import LeaseWatch
+from mcads_node.workitems.moving import HeldInstance, Released
 from mcads_node.workitems.outcomes import (
+    CommitmentOutcome,
+    CommitmentReport,
+    CommitmentRequest,
     Deferred,
     Delivery,
     DeliveryState,
@@ -59,7 +64,7 @@ from mcads_node.workitems.records import (
 )
 from mcads_node.workitems.retention import FileKind
 from mcads_node.workitems.retracting import REJECTION_NOTE, Retractable, Retraction
-from mcads_node.workitems.ruling import KEPT, RELOADED, Answered, HeldInstance, RulesVersion
+from mcads_node.workitems.ruling import KEPT, RELOADED, Answered, RulesVersion, TriedInstance
 from mcads_node.workitems.store import Workitems, now_utc, open_store
 from mcads_node.workitems.turned_away import TurnedAway, TurnedAwayRecord
 from mcads_node.workitems.undelivered import DeadLetter, DestinationLine
@@ -103,19 +108,23 @@ __all__ = [
     "Reanalysis",
     "Receipt",
     "Refused",
+    "Released",
     "ResultRecord",
     "Retractable",
     "Retraction",
     "Retried",
     "RulesVersion",
+    "ScoredImage",
     "ShadowWish",
     "Snapshot",
+    "Span",
     "Stored",
     "StoredResult",
     "Stuck",
     "StudyForReport",
     "StudyLine",
     "StudyRecord",
+    "TriedInstance",
     "TurnedAway",
     "TurnedAwayRecord",
     "Wish",

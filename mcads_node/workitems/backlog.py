@@ -6,10 +6,10 @@ indexes hold only the rows that it asks for.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 
-from sqlalchemy import case, func, select, text
+from sqlalchemy import TextClause, case, func, select, text
 
 from mcads_node.priority import Priority
 from mcads_node.workitems.engine import Transaction
@@ -21,6 +21,7 @@ from mcads_node.workitems.undelivered import DestinationLine, list_destinations
 # written out, for the planner is to see that the partial indexes hold these rows
 _OPEN = text("state IN ('SCHEDULED', 'IN PROGRESS')")
 _QUARANTINED = text("state = 'QUARANTINED'")
+_HELD = text("state = 'HELD'")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -50,6 +51,8 @@ class Backlog:
     quarantined: int
     #: studies of which no report could be made
     unreported: int
+    #: images that name another patient than their study
+    held: int = 0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -69,6 +72,8 @@ class Stuck:
     quarantined: dict[int, int]
     unreported: tuple[int, ...]
     dead_letters: tuple[DeadLetters, ...]
+    #: images that name another patient, by study
+    held: dict[int, int] = field(default_factory=dict)
 
 
 def backlog(tx: Transaction) -> Backlog:
@@ -83,18 +88,12 @@ def backlog(tx: Transaction) -> Backlog:
         unreported=tx.connection.execute(
             select(func.count()).select_from(studies).where(studies.c.trouble.is_not(None))
         ).scalar_one(),
+        held=tx.connection.execute(select(func.count()).select_from(instances).where(_HELD)).scalar_one(),
     )
 
 
 def stuck(tx: Transaction, limit: int) -> Stuck:
     """List what a person has to look at, of each sort the oldest `limit`."""
-    quarantined = tx.connection.execute(
-        select(instances.c.study_id, func.count().label("n"))
-        .where(_QUARANTINED)
-        .group_by(instances.c.study_id)
-        .order_by(instances.c.study_id)
-        .limit(limit)
-    )
     unreported = tx.connection.execute(
         select(studies.c.id).where(studies.c.trouble.is_not(None)).order_by(studies.c.id).limit(limit)
     )
@@ -107,13 +106,26 @@ def stuck(tx: Transaction, limit: int) -> Stuck:
         .limit(limit)
     )
     return Stuck(
-        quarantined={row.study_id: row.n for row in quarantined},
+        quarantined=_by_study(tx, _QUARANTINED, limit),
         unreported=tuple(unreported.scalars()),
         dead_letters=tuple(
             DeadLetters(destination=row.destination, study=row.study_id, deliveries=row.n)
             for row in tx.connection.execute(dead)
         ),
+        held=_by_study(tx, _HELD, limit),
     )
+
+
+def _by_study(tx: Transaction, state: TextClause, limit: int) -> dict[int, int]:
+    """Count the images of a state, of the oldest studies that have any."""
+    query = (
+        select(instances.c.study_id, func.count().label("n"))
+        .where(state)
+        .group_by(instances.c.study_id)
+        .order_by(instances.c.study_id)
+        .limit(limit)
+    )
+    return {row.study_id: row.n for row in tx.connection.execute(query)}
 
 
 def _queues(tx: Transaction) -> tuple[Queue, ...]:

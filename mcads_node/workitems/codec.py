@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import asdict
 from typing import Any
 
-from mcads_node.finding import Algorithm, Finding, Presence
+from mcads_node.finding import Algorithm, CalibrationMark, Finding, Presence
 from mcads_node.instance import InputCheck, Verdict
 
 Json = dict[str, Any]
@@ -13,12 +13,18 @@ Json = dict[str, Any]
 
 def algorithm_to_json(algorithm: Algorithm) -> Json:
     """Every field under its own name."""
-    return {**asdict(algorithm), "labels": list(algorithm.labels)}
+    mark = algorithm.calibration
+    calibration = None if mark is None else {**asdict(mark), "labels": list(mark.labels)}
+    return {**asdict(algorithm), "labels": list(algorithm.labels), "calibration": calibration}
 
 
 def algorithm_from_json(value: Json) -> Algorithm:
     """Inverse of `algorithm_to_json`."""
-    return Algorithm(**{**value, "labels": tuple(value["labels"])})
+    # rows of the first versions have a truth value instead, which was always false
+    told = {name: each for name, each in value.items() if name != "calibrated"}
+    mark = value.get("calibration")
+    calibration = None if mark is None else CalibrationMark(**{**mark, "labels": tuple(mark["labels"])})
+    return Algorithm(**{**told, "labels": tuple(value["labels"]), "calibration": calibration})
 
 
 def findings_to_json(findings: tuple[Finding, ...]) -> list[Json]:

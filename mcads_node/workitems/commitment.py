@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
 from datetime import datetime
 from types import MappingProxyType
 from typing import Any, Final
@@ -18,10 +17,19 @@ from typing import Any, Final
 from sqlalchemy import Row, case, delete, exists, insert, literal, select, update
 
 from mcads_node.backoff import ErrorKind, Failure, GiveUp, RetryPolicy, next_attempt
-from mcads_node.workitems.deliveries import SKEW, is_left_alone, note_answer, plan
+from mcads_node.workitems.deliveries import plan
+from mcads_node.workitems.destinations import SKEW, is_left_alone, note_answer
 from mcads_node.workitems.engine import Transaction
 from mcads_node.workitems.events import Happening, clean, record
-from mcads_node.workitems.outcomes import Deferred, Delivery, DeliveryState, Refused
+from mcads_node.workitems.outcomes import (
+    CommitmentOutcome,
+    CommitmentReport,
+    CommitmentRequest,
+    Deferred,
+    Delivery,
+    DeliveryState,
+    Refused,
+)
 from mcads_node.workitems.outgoing import delivery_of, outgoing
 from mcads_node.workitems.schema import commitment_items, commitments, deliveries, studies
 
@@ -36,39 +44,6 @@ _FAILURES: Final[Mapping[int, tuple[str, bool]]] = MappingProxyType(
         0x0213: ("resource limitation", True),
     }
 )
-
-
-@dataclass(frozen=True, kw_only=True)
-class CommitmentRequest:
-    """What a destination is asked to keep."""
-
-    destination: str
-    transaction_uid: str
-    deliveries: tuple[Delivery, ...]
-
-
-@dataclass(frozen=True, kw_only=True)
-class CommitmentReport:
-    """What a destination answered."""
-
-    transaction_uid: str
-    #: SOP Instance UIDs of what it keeps
-    committed: frozenset[str]
-    #: Failure Reason by SOP Instance UID of what it does not keep; None where it gave none
-    failed: Mapping[str, int | None] = field(default_factory=dict)
-
-
-@dataclass(frozen=True, kw_only=True)
-class CommitmentOutcome:
-    """What an answer came to."""
-
-    destination: str
-    #: deliveries that are committed by it
-    committed: int
-    #: deliveries that are sent again
-    again: int
-    #: deliveries that are given up
-    refused: int
 
 
 def request_commitment(

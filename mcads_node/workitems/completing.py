@@ -14,6 +14,7 @@ from mcads_node.workitems.codec import (
     checks_to_json,
     findings_to_json,
 )
+from mcads_node.workitems.completeness import due_of_report
 from mcads_node.workitems.engine import Transaction
 from mcads_node.workitems.events import Happening, clean, record
 from mcads_node.workitems.extent import standing
@@ -48,8 +49,7 @@ def complete_analysis(tx: Transaction, item: Workitem, outcome: InstanceAnalysed
         new = _not_known(tx, item, outcome.objects, analysis)
         _insert_results(tx, item, new, analysis_id=analysis, rules_digest=digest)
         _note_omitted(tx, item, outcome.omitted, f"instance {item.instance_number}")
-        due_at = item.instance.received_at + outcome.quiet if item.purpose is Purpose.FIRST else tx.now
-        schedule_report(tx, item.study_number, due_at, item.priority)
+        schedule_report(tx, item.study_number, due_of_report(tx, item, outcome), item.priority)
     _note(tx, item, "analysed", _way(item, outcome), f"instance {item.instance_number}")
     return True
 
@@ -151,7 +151,10 @@ def _insert_analysis(tx: Transaction, item: Workitem, outcome: InstanceAnalysed)
             shown=outcome.shown,
             send_to=list(outcome.send_to),
             quiet_seconds=outcome.quiet_seconds,
+            expected_views=dict(outcome.expected_views),
+            max_wait_seconds=outcome.max_wait_seconds,
             analysed_at=tx.now,
+            device=outcome.device,
         )
         .returning(analyses.c.id)
     ).scalar_one()

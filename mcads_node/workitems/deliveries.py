@@ -1,39 +1,31 @@
 """What is to be sent where, and how each attempt ended.
 
 A delivery is one object × one destination. It is PENDING until the peer has stored it, or refused it for
-good. What follows where the destination is asked for Storage Commitment is in ``commitment``. A destination
-that cannot be reached is deferred as a whole: one row says until when, and what waits for it is left
-untouched, however much that is.
+good. What follows where the destination is asked for Storage Commitment is in ``commitment``; what is known
+of the destination itself in ``destinations``.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Row, delete, func, insert, or_, select, update
-from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy import Row, func, insert, or_, select, update
 
-from mcads_node.backoff import RetryPolicy
+from mcads_node.workitems.destinations import LONGEST_WAIT, SKEW, is_left_alone, note_answer, trouble_of
 from mcads_node.workitems.engine import Transaction
 from mcads_node.workitems.events import NODE, Happening, clean, record
 from mcads_node.workitems.outcomes import (
     Deferred,
     Delivery,
     DeliveryState,
-    DestinationTrouble,
     Outcome,
     Refused,
     Stored,
 )
 from mcads_node.workitems.outgoing import delivery_of, outgoing
-from mcads_node.workitems.schema import deliveries, destination_holders, destinations, results, studies
-
-#: how far the clocks of machines that share a database may be apart
-SKEW = timedelta(minutes=1)
-#: nothing is put off for longer: what seems to be was put off before the clock stepped back
-_LONGEST_WAIT = RetryPolicy().cap + SKEW
+from mcads_node.workitems.schema import deliveries, results, studies
 
 
 def due_deliveries(tx: Transaction, destination: str, limit: int) -> list[Delivery]:
@@ -45,7 +37,7 @@ def due_deliveries(tx: Transaction, destination: str, limit: int) -> list[Delive
     if is_left_alone(tx, destination):
         return []
     due_at = deliveries.c.due_at
-    out_of_time = or_(due_at > tx.now + _LONGEST_WAIT, deliveries.c.since > tx.now + SKEW)
+    out_of_time = or_(due_at > tx.now + LONGEST_WAIT, deliveries.c.since > tx.now + SKEW)
     query = (
         outgoing()
         .where(
@@ -117,65 +109,6 @@ def plan(tx: Transaction, result: int, destination: str, *, stands_in_for: int |
     )
     number: int = tx.connection.execute(statement.returning(deliveries.c.id)).scalar_one()
     return number
-
-
-def defer_destination(tx: Transaction, name: str, until: datetime, reason: str) -> DestinationTrouble:
-    """Leave a destination alone until then; what waits for it keeps its attempts."""
-    dialect = sqlite if tx.connection.dialect.name == "sqlite" else postgresql
-    statement = dialect.insert(destinations).values(
-        name=name, failures=1, failing_since=tx.now, deferred_until=until, reason=clean(reason)
-    )
-    statement = statement.on_conflict_do_update(
-        index_elements=["name"],
-        set_={
-            "failures": destinations.c.failures + 1,
-            "deferred_until": statement.excluded.deferred_until,
-            "reason": statement.excluded.reason,
-        },
-    )
-    row = tx.connection.execute(statement.returning(destinations)).one()
-    record(tx, Happening(who=name, what="deferred", subject=f"destination {name}", why=reason))
-    return _trouble(row)
-
-
-def note_answer(tx: Transaction, name: str) -> None:
-    """Take it that whatever kept a destination from being reached is over: it has answered."""
-    tx.connection.execute(delete(destinations).where(destinations.c.name == name))
-
-
-def hold_destination(tx: Transaction, name: str, holder: str, until: datetime) -> bool:
-    """Have a destination for oneself until then, or longer; False where another process has it.
-
-    All hold it for equally long: who has it for longer from now took it before the clock stepped back.
-    """
-    held_until = destination_holders.c.held_until
-    dialect = sqlite if tx.connection.dialect.name == "sqlite" else postgresql
-    statement = dialect.insert(destination_holders).values(name=name, holder=holder, held_until=until)
-    taken = statement.on_conflict_do_update(
-        index_elements=["name"],
-        set_={"holder": statement.excluded.holder, "held_until": statement.excluded.held_until},
-        where=or_(destination_holders.c.holder == holder, held_until <= tx.now, held_until > until + SKEW),
-    )
-    # what it returns, since the drivers disagree on the number of rows of such a statement
-    return tx.connection.execute(taken.returning(destination_holders.c.name)).first() is not None
-
-
-def let_go_destination(tx: Transaction, name: str, holder: str) -> None:
-    """Let another process have a destination."""
-    ours = (destination_holders.c.name == name) & (destination_holders.c.holder == holder)
-    tx.connection.execute(delete(destination_holders).where(ours))
-
-
-def trouble_of(tx: Transaction, name: str) -> DestinationTrouble | None:
-    """Why and since when a destination cannot be reached; None where nothing is known against it."""
-    row = tx.connection.execute(select(destinations).where(destinations.c.name == name)).first()
-    return None if row is None else _trouble(row)
-
-
-def is_left_alone(tx: Transaction, name: str) -> bool:
-    """Whether a destination is deferred; not by what was decided before the clock stepped back."""
-    trouble = trouble_of(tx, name)
-    return trouble is not None and tx.now < trouble.deferred_until <= tx.now + _LONGEST_WAIT
 
 
 def next_due(tx: Transaction, destination: str) -> datetime | None:
@@ -314,13 +247,3 @@ def _changes(tx: Transaction, delivery: Delivery, outcome: Outcome) -> dict[str,
         case Refused():
             ended = {"state": DeliveryState.REFUSED, "ended_at": tx.now}
             return {**said, **ended, "attempts": delivery.attempts + 1}
-
-
-def _trouble(row: Row[Any]) -> DestinationTrouble:
-    return DestinationTrouble(
-        name=row.name,
-        failures=row.failures,
-        failing_since=row.failing_since,
-        deferred_until=row.deferred_until,
-        reason=row.reason,
-    )

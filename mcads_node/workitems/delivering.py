@@ -6,10 +6,16 @@ from collections.abc import Callable, Sequence
 from datetime import datetime
 
 from mcads_node.backoff import RetryPolicy
-from mcads_node.workitems import commitment, deliveries, undelivered
+from mcads_node.workitems import commitment, deliveries, destinations, undelivered
 from mcads_node.workitems.again import again
-from mcads_node.workitems.commitment import CommitmentOutcome, CommitmentReport, CommitmentRequest
-from mcads_node.workitems.outcomes import Delivery, DestinationTrouble, Outcome
+from mcads_node.workitems.outcomes import (
+    CommitmentOutcome,
+    CommitmentReport,
+    CommitmentRequest,
+    Delivery,
+    DestinationTrouble,
+    Outcome,
+)
 from mcads_node.workitems.transactions import Transactions
 from mcads_node.workitems.undelivered import DeadLetter, DestinationLine
 
@@ -40,18 +46,18 @@ class Delivering(Transactions):
     def defer_destination(self, name: str, until: datetime, reason: str) -> DestinationTrouble:
         """Leave an unreachable destination alone until then; says how often that was and since when."""
         with self._write() as tx:
-            return deliveries.defer_destination(tx, name, until, reason)
+            return destinations.defer(tx, name, until, reason)
 
     @again
     def note_answer(self, name: str) -> None:
         """Forget what is known against a destination: it has answered."""
         with self._write() as tx:
-            deliveries.note_answer(tx, name)
+            destinations.note_answer(tx, name)
 
     def destination_trouble(self, name: str) -> DestinationTrouble | None:
         """Say what is known against a destination; None once it has answered again."""
         with self._read() as tx:
-            return deliveries.trouble_of(tx, name)
+            return destinations.trouble_of(tx, name)
 
     def next_due(self, destination: str) -> datetime | None:
         """When the next delivery to a destination is or was due; None where nothing waits."""
@@ -67,13 +73,13 @@ class Delivering(Transactions):
     def hold_destination(self, name: str, holder: str, until: datetime) -> bool:
         """Have a destination for oneself until then, or longer; False where another process has it."""
         with self._write() as tx:
-            return deliveries.hold_destination(tx, name, holder, until)
+            return destinations.hold(tx, name, holder, until)
 
     @again
     def let_go_destination(self, name: str, holder: str) -> None:
         """Let another process have a destination."""
         with self._write() as tx:
-            deliveries.let_go_destination(tx, name, holder)
+            destinations.let_go(tx, name, holder)
 
     @again
     def give_up_old(self, destination: str, since_until: datetime, reason: str, limit: int = 500) -> int:

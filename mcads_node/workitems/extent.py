@@ -10,6 +10,7 @@ from mcads_node.instance import View
 from mcads_node.result import ObjectKind
 from mcads_node.workitems.codec import algorithm_from_json, checks_from_json, findings_from_json
 from mcads_node.workitems.engine import Transaction
+from mcads_node.workitems.patients import is_of_its_patient, patient_number, reports_of_its_patient
 from mcads_node.workitems.records import (
     AnalysedImage,
     InstanceAnalysed,
@@ -32,6 +33,7 @@ def study_for_report(tx: Transaction, item: Workitem) -> StudyForReport:
         study_instance_uid=study.study_instance_uid,
         first_received_at=study.first_received_at,
         revision=revision,
+        patient_number=study.patient_number,
         predecessors=_predecessors(tx, item.study_number, revision),
         told=_told(tx, item.study_number),
         images=_images(tx, item),
@@ -42,12 +44,14 @@ def study_for_report(tx: Transaction, item: Workitem) -> StudyForReport:
 def _predecessors(tx: Transaction, study: int, revision: int) -> tuple[StoredResult, ...]:
     """Find the documents that this revision may replace, the newest last: of each model those it made last.
 
-    What was retracted is nothing to build on.
+    What was retracted is nothing to build on, nor what speaks of another patient.
     """
+    ours = select(workitems.c.id).where(workitems.c.study_id == study, reports_of_its_patient(study))
     query = (
         select(results)
         .where(
             results.c.study_id == study,
+            results.c.workitem_id.in_(ours),
             results.c.kind.in_((ObjectKind.SR, ObjectKind.BASIC_TEXT_SR)),
             results.c.revision < revision,
             results.c.retracted_by.is_(None),
@@ -70,6 +74,7 @@ def _told(tx: Transaction, study: int) -> int:
         workitems.c.study_id == study,
         workitems.c.kind == Kind.REPORT,
         workitems.c.state == WorkState.COMPLETED,
+        reports_of_its_patient(study),
         stands,
     )
     return tx.connection.execute(query).scalar_one() or 0
@@ -83,6 +88,7 @@ def standing(item: Workitem) -> Select[int]:
             analyses.c.study_id == item.study_number,
             analyses.c.id <= item.covers,
             analyses.c.shadow.is_(False),
+            is_of_its_patient(),
         )
         .group_by(analyses.c.instance_id)
     )
@@ -121,16 +127,23 @@ def objects_of_images(
     return found
 
 
+#: of an image that a report is made without because it may not wait any longer, or waits for its hours
+NOT_YET = "it had not been analysed when this report was made"
+
+
 def _unread(tx: Transaction, study: int) -> tuple[str, ...]:
+    """Say why instances are not in the report that are of the study's patient, or would be."""
     query = (
-        select(instances.c.reason)
+        select(instances.c.state, instances.c.reason)
         .where(
             instances.c.study_id == study,
-            instances.c.state.in_((InstanceState.DECLINED, InstanceState.QUARANTINED)),
+            instances.c.state != InstanceState.ANALYSED,
+            (instances.c.patient_number == patient_number(tx, study))
+            | (instances.c.state == InstanceState.HELD),
         )
         .order_by(instances.c.id)
     )
-    return tuple(tx.connection.execute(query).scalars())
+    return tuple(row.reason or NOT_YET for row in tx.connection.execute(query))
 
 
 def analysis_of(row: Row[Any], objects: tuple[StoredResult, ...]) -> InstanceAnalysed:
@@ -149,6 +162,9 @@ def analysis_of(row: Row[Any], objects: tuple[StoredResult, ...]) -> InstanceAna
         send_to=tuple(row.send_to),
         kinds=None if row.kinds is None else tuple(ObjectKind(kind) for kind in row.kinds),
         quiet_seconds=row.quiet_seconds,
+        expected_views=row.expected_views,
+        max_wait_seconds=row.max_wait_seconds,
+        device=row.device,
     )
 
 

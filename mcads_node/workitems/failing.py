@@ -35,6 +35,8 @@ class _Again:
     """An item that is to be scheduled again."""
 
     due_at: datetime
+    #: of a report: when it is due whatever waits
+    latest_at: datetime | None
     attempts: int
     deaths: int
     who: str
@@ -46,6 +48,7 @@ def release(tx: Transaction, item: Workitem, why: str) -> bool:
     """Give an item back untouched: the attempt does not count. False if the lease was lost."""
     again = _Again(
         due_at=item.due_at,
+        latest_at=item.latest_at,
         attempts=item.attempts,
         deaths=item.deaths,
         who=item.worker,
@@ -75,6 +78,7 @@ def fail(
         return WorkState.CANCELED if quarantine(tx, item, reason, attempts, item.deaths) else None
     again = _Again(
         due_at=decision.at,
+        latest_at=_not_before(decision.at, item.latest_at),
         attempts=attempts,
         deaths=item.deaths,
         who=item.worker,
@@ -135,7 +139,13 @@ def _expire(tx: Transaction, item: Workitem, policy: WorkPolicy) -> LostLease | 
     else:
         state, reason = WorkState.SCHEDULED, "its worker died or hung: the lease ran out"
         again = _Again(
-            due_at=tx.now, attempts=attempts, deaths=deaths, who=NODE, what="lease ran out", reason=reason
+            due_at=tx.now,
+            latest_at=item.latest_at,
+            attempts=attempts,
+            deaths=deaths,
+            who=NODE,
+            what="lease ran out",
+            reason=reason,
         )
         done = _schedule_again(tx, item, again)
     if not done:
@@ -150,6 +160,11 @@ def _expire(tx: Transaction, item: Workitem, policy: WorkPolicy) -> LostLease | 
     )
 
 
+def _not_before(moment: datetime, latest_at: datetime | None) -> datetime | None:
+    """Let a report that failed wait for its next attempt, however late it is."""
+    return None if latest_at is None else max(latest_at, moment)
+
+
 def _schedule_again(tx: Transaction, item: Workitem, again: _Again) -> bool:
     lock_study(tx, item.study_number)
     if item.kind is Kind.REPORT:
@@ -162,6 +177,7 @@ def _schedule_again(tx: Transaction, item: Workitem, again: _Again) -> bool:
         .values(
             state=WorkState.SCHEDULED,
             due_at=again.due_at,
+            latest_at=again.latest_at,
             attempts=again.attempts,
             deaths=again.deaths,
             reason=clean(again.reason),

@@ -1,8 +1,9 @@
-"""What a delivery is, and how an attempt at it may end."""
+"""What a delivery is, how an attempt at it may end, and what a destination is asked to keep."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
 
@@ -96,3 +97,36 @@ class DestinationTrouble:
     failing_since: datetime
     deferred_until: datetime
     reason: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class CommitmentRequest:
+    """What a destination is asked to keep."""
+
+    destination: str
+    transaction_uid: str
+    deliveries: tuple[Delivery, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class CommitmentReport:
+    """What a destination answered."""
+
+    transaction_uid: str
+    #: SOP Instance UIDs of what it keeps
+    committed: frozenset[str]
+    #: Failure Reason by SOP Instance UID of what it does not keep; None where it gave none
+    failed: Mapping[str, int | None] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, kw_only=True)
+class CommitmentOutcome:
+    """What an answer came to."""
+
+    destination: str
+    #: deliveries that are committed by it
+    committed: int
+    #: deliveries that are sent again
+    again: int
+    #: deliveries that are given up
+    refused: int

@@ -31,6 +31,7 @@ from sqlalchemy import (
 from mcads_node.backoff import RetryPolicy
 from mcads_node.instance import ReceivedInstance, Requestor
 from mcads_node.priority import Priority, turn
+from mcads_node.workitems.completeness import Due
 from mcads_node.workitems.engine import Transaction
 from mcads_node.workitems.events import NODE, Happening, record
 from mcads_node.workitems.records import Kind, Purpose, Workitem, WorkState
@@ -106,13 +107,15 @@ def lock_study(tx: Transaction, study: int) -> None:
     tx.connection.execute(select(studies.c.id).where(studies.c.id == study).with_for_update())
 
 
-def schedule_report(tx: Transaction, study: int, due_at: datetime, priority: Priority) -> None:
-    """Have the study reported at `due_at`, or later if that is planned already.
+def schedule_report(tx: Transaction, study: int, due: Due, priority: Priority) -> None:
+    """Have the study reported when it is due, or later if that is planned already.
+
+    Of several last moments the earliest holds.
 
     There is at most one scheduled report of a study. One that is being written now speaks of what was
     analysed when it was claimed; what comes later is told by the next revision.
     """
-    if _postpone_report(tx, study, due_at, priority):
+    if _postpone_report(tx, study, due, priority):
         return
     revision = next_revision(tx, study)
     number = tx.connection.execute(
@@ -123,8 +126,9 @@ def schedule_report(tx: Transaction, study: int, due_at: datetime, priority: Pri
             study_id=study,
             revision=revision,
             priority=priority,
-            due_at=due_at,
-            turn_at=turn(due_at, priority),
+            due_at=due.at,
+            latest_at=due.latest_at,
+            turn_at=_turn(due, priority),
             attempts=0,
             deaths=0,
             created_at=tx.now,
@@ -135,10 +139,14 @@ def schedule_report(tx: Transaction, study: int, due_at: datetime, priority: Pri
     record(tx, Happening(who=NODE, what="scheduled", subject=f"workitem {number}", study=study, why=why))
 
 
-def _postpone_report(tx: Transaction, study: int, due_at: datetime, priority: Priority) -> bool:
+def _turn(due: Due, priority: Priority) -> datetime:
+    return turn(due.at if due.latest_at is None else min(due.at, due.latest_at), priority)
+
+
+def _postpone_report(tx: Transaction, study: int, due: Due, priority: Priority) -> bool:
     """Have a report that is scheduled wait until then, and grow as urgent; False where none is."""
     row = tx.connection.execute(
-        select(workitems.c.id, workitems.c.due_at, workitems.c.priority)
+        select(workitems.c.id, workitems.c.due_at, workitems.c.latest_at, workitems.c.priority)
         .where(
             workitems.c.study_id == study,
             workitems.c.kind == Kind.REPORT,
@@ -148,11 +156,13 @@ def _postpone_report(tx: Transaction, study: int, due_at: datetime, priority: Pr
     ).first()
     if row is None:
         return False
-    later, higher = max(row.due_at, due_at), max(Priority(row.priority), priority)
+    lasts = [each for each in (row.latest_at, due.latest_at) if each is not None]
+    both = Due(at=max(row.due_at, due.at), latest_at=min(lasts, default=None))
+    higher = max(Priority(row.priority), priority)
     tx.connection.execute(
         update(workitems)
         .where(workitems.c.id == row.id)
-        .values(due_at=later, priority=higher, turn_at=turn(later, higher))
+        .values(due_at=both.at, latest_at=both.latest_at, priority=higher, turn_at=_turn(both, higher))
     )
     return True
 
@@ -176,6 +186,7 @@ def load(tx: Transaction, numbers: Sequence[int]) -> list[Workitem]:
             workitems,
             studies.c.study_instance_uid,
             studies.c.first_received_at,
+            studies.c.patient_number,
             *(instances.c[name] for name in _OF_INSTANCE),
         )
         .join(studies, studies.c.id == workitems.c.study_id)
@@ -211,11 +222,12 @@ def _claimable(now: datetime, kind: Kind | None) -> Select[int]:
             workitems.c.held_until.is_(None),
             or_(
                 workitems.c.due_at <= now,
+                workitems.c.latest_at <= now,
                 # a new image is due at once, even where the clock stepped back after it came
                 and_(workitems.c.kind == Kind.ANALYSE, workitems.c.attempts == 0),
                 *_out_of_time(now),
             ),
-            or_(workitems.c.kind == Kind.ANALYSE, _nothing_pending()),
+            or_(workitems.c.kind == Kind.ANALYSE, _may_be_reported(now)),
         )
         .order_by(*_ORDER)
         .with_for_update(skip_locked=True)
@@ -234,8 +246,8 @@ def _out_of_time(now: datetime) -> Iterable[ColumnElement[bool]]:
         yield and_(workitems.c.kind == kind, workitems.c.due_at > now + longest + _SKEW)
 
 
-def _nothing_pending() -> ColumnElement[bool]:
-    """No image of the study waits for its analysis, and no earlier report of it is being written.
+def _may_be_reported(now: datetime) -> ColumnElement[bool]:
+    """No earlier report of the study is being written, and its images are analysed or waited long enough.
 
     What is held until its hours is told by a later report, and so is what is only read again, where this one
     is more urgent; a shadow is never told.
@@ -249,9 +261,14 @@ def _nothing_pending() -> ColumnElement[bool]:
             other.c.purpose == Purpose.FIRST,
             and_(other.c.purpose == Purpose.AGAIN, other.c.priority >= workitems.c.priority),
         ),
+        _waits(now),
     )
     report = and_(other.c.kind == Kind.REPORT, other.c.state == WorkState.IN_PROGRESS)
     return ~exists().where(other.c.study_id == workitems.c.study_id, or_(analyse, report))
+
+
+def _waits(now: datetime) -> ColumnElement[bool]:
+    return or_(workitems.c.latest_at.is_(None), workitems.c.latest_at > now)
 
 
 def _fix_extent(tx: Transaction, reports: Sequence[int]) -> None:
@@ -290,6 +307,8 @@ def _workitem(row: Row[Any]) -> Workitem:
         model=row.model,
         revision=row.revision,
         covers=row.covers,
+        latest_at=row.latest_at,
+        patient_number=row.patient_number,
     )
 
 

@@ -15,6 +15,7 @@ from mcads_node.priority import Priority
 from mcads_node.schedule import Schedule
 from mcads_node.workitems.engine import Transaction
 from mcads_node.workitems.events import Happening, record
+from mcads_node.workitems.patients import patient_number
 from mcads_node.workitems.planning import Plan, schedule_analysis
 from mcads_node.workitems.queue import OPEN, lock_study
 from mcads_node.workitems.records import InstanceState, Purpose
@@ -74,7 +75,11 @@ def reanalyse(tx: Transaction, which: str | int, wish: Wish, who: str) -> Reanal
     )
     rows = tx.connection.execute(
         select(instances.c.id, instances.c.file_deleted_at, same.label("waits"))
-        .where(instances.c.study_id == study, instances.c.state == InstanceState.ANALYSED)
+        .where(
+            instances.c.study_id == study,
+            instances.c.state == InstanceState.ANALYSED,
+            instances.c.patient_number == patient_number(tx, study),
+        )
         .order_by(instances.c.id)
     ).all()
     ready = [row.id for row in rows if row.file_deleted_at is None and not row.waits]

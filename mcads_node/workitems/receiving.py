@@ -5,13 +5,21 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import func, insert, select, update
+from sqlalchemy import Row, Select, func, insert, select, update
 from sqlalchemy.dialects import postgresql, sqlite
 
 from mcads_node.errors import InstanceUnreadable
 from mcads_node.instance import ReceivedInstance, is_valid_uid
 from mcads_node.workitems.engine import Transaction
 from mcads_node.workitems.events import Happening, clean, record
+from mcads_node.workitems.moving import CONFLICT, take_in
+from mcads_node.workitems.patients import (
+    OTHER_PATIENT,
+    Patient,
+    is_same_patient,
+    patient_number,
+    patients_of,
+)
 from mcads_node.workitems.planning import Plan, forward, schedule_analysis
 from mcads_node.workitems.queue import OPEN, lock_study
 from mcads_node.workitems.records import (
@@ -32,32 +40,48 @@ def record_received(tx: Transaction, instance: ReceivedInstance, handling: Handl
     first = _first_under(tx, instance.sop_instance_uid)
     again = _same_content_on_record(tx, instance)
     if first is not None and again is not None:
-        _note(tx, instance, "received again", first, "the same content is on record")
+        _note(tx, instance, "received again", (first.id, first.study_id), "the same content is on record")
         return again
     study = _upsert_study(tx, instance.study_instance_uid, instance.received_at)
-    if first is not None:
-        _insert_conflict(tx, instance, study, first[0])
+    said = Patient(patient=instance.patient, issuer=instance.issuer)
+    if not is_same_patient(said, patients_of(tx, study)):
+        number = _insert_held(tx, instance, study, first)
+        _note(tx, instance, "held", (number, study), OTHER_PATIENT)
+        _forward(tx, instance, (number, study), handling, known=first is not None)
+        return Receipt.HELD
+    of_now = patient_number(tx, study)
+    if first is not None and (first.study_id != study or first.patient_number == of_now):
+        _insert_conflict(tx, instance, study, first.id, of_now)
         return Receipt.CONFLICT
-    number = _insert_instance(tx, instance, study, state=InstanceState.RECEIVED)
+    if first is not None:
+        # what came first is of a patient that the study is not of: it must not keep this one out
+        number = _insert_held(tx, instance, study, first)
+        take_in(tx, number, study, _first(handling))
+    else:
+        values = {"state": InstanceState.RECEIVED, "patient_number": of_now}
+        number = _insert_instance(tx, instance, study, **values)
+        schedule_analysis(tx, (number, study), _first(handling), instance.received_at)
     _note(tx, instance, "received", (number, study))
-    _handle(tx, instance, (number, study), handling)
+    for each in handling.shadows:
+        shadow = Plan(purpose=Purpose.SHADOW, priority=each.priority, schedule=each.schedule, rule=each.rule)
+        schedule_analysis(tx, (number, study), shadow, instance.received_at)
+    _forward(tx, instance, (number, study), handling, known=first is not None)
     return Receipt.RECORDED
 
 
-def _handle(
-    tx: Transaction, instance: ReceivedInstance, numbers: tuple[int, int], handling: Handling
+def _first(handling: Handling) -> Plan:
+    return Plan(purpose=Purpose.FIRST, priority=handling.priority, schedule=handling.schedule)
+
+
+def _forward(
+    tx: Transaction, instance: ReceivedInstance, numbers: tuple[int, int], handling: Handling, *, known: bool
 ) -> None:
-    plans = [Plan(purpose=Purpose.FIRST, priority=handling.priority, schedule=handling.schedule)]
-    plans += [
-        Plan(purpose=Purpose.SHADOW, priority=each.priority, schedule=each.schedule, rule=each.rule)
-        for each in handling.shadows
-    ]
-    for plan in plans:
-        schedule_analysis(tx, numbers, plan, instance.received_at)
-    for name in handling.forward:
+    """Have the object sent on; not where another came under its UID: nobody is to have two under one."""
+    for name in () if known else handling.forward:
         forward(tx, numbers, name, handling.priority)
         _note(tx, instance, "forwarding planned", numbers, f"to {name}")
-    for why in handling.withheld:
+    withheld = ("another object came before under its UID",) if known and handling.forward else ()
+    for why in (*handling.withheld, *withheld):
         _note(tx, instance, "not forwarded", numbers, why)
 
 
@@ -138,6 +162,16 @@ def _analyse_afresh(tx: Transaction, number: int) -> None:
     )
 
 
+def known_instances(tx: Transaction, study_instance_uid: str) -> set[str]:
+    """Give the SOP Instance UIDs that are on record under a Study Instance UID, whatever became of them."""
+    query = (
+        select(instances.c.sop_instance_uid)
+        .join(studies, studies.c.id == instances.c.study_id)
+        .where(studies.c.study_instance_uid == study_instance_uid)
+    )
+    return set(tx.connection.execute(query).scalars())
+
+
 def _check_uids(instance: ReceivedInstance) -> None:
     for name in ("sop_class_uid", "sop_instance_uid", "study_instance_uid", "transfer_syntax_uid"):
         if not is_valid_uid(getattr(instance, name)):
@@ -154,21 +188,19 @@ def _take_turn(tx: Transaction, sop_instance_uid: str) -> None:
         tx.connection.execute(select(func.pg_advisory_xact_lock(func.hashtextextended(sop_instance_uid, 0))))
 
 
-def _first_under(tx: Transaction, sop_instance_uid: str) -> tuple[int, int] | None:
-    """Find what came first under a SOP Instance UID: the numbers of the instance and of its study."""
-    row = tx.connection.execute(
-        select(instances.c.id, instances.c.study_id).where(
-            instances.c.sop_instance_uid == sop_instance_uid,
-            instances.c.conflicts_with.is_(None),
-            instances.c.study_id.is_not(None),
-        )
-    ).first()
-    return None if row is None else (row.id, row.study_id)
+def _first_under(tx: Transaction, sop_instance_uid: str) -> Row[Any] | None:
+    """Find what counts under a SOP Instance UID: number and patient of the instance, and its study."""
+    query: Select[Any] = select(instances.c.id, instances.c.study_id, instances.c.patient_number).where(
+        instances.c.sop_instance_uid == sop_instance_uid,
+        instances.c.conflicts_with.is_(None),
+        instances.c.study_id.is_not(None),
+    )
+    return tx.connection.execute(query).first()
 
 
 def _same_content_on_record(tx: Transaction, instance: ReceivedInstance) -> Receipt | None:
     """Also among those kept apart before: a peer that repeats a conflict must not fill the disk."""
-    query = select(instances.c.conflicts_with).where(
+    query = select(instances.c.conflicts_with, instances.c.state).where(
         instances.c.sop_instance_uid == instance.sop_instance_uid,
         instances.c.digest == instance.digest,
         instances.c.study_id.is_not(None),
@@ -176,7 +208,8 @@ def _same_content_on_record(tx: Transaction, instance: ReceivedInstance) -> Rece
     row = tx.connection.execute(query).first()
     if row is None:
         return None
-    return Receipt.DUPLICATE if row.conflicts_with is None else Receipt.CONFLICT_AGAIN
+    is_known = row.conflicts_with is None or row.state == InstanceState.HELD
+    return Receipt.DUPLICATE if is_known else Receipt.CONFLICT_AGAIN
 
 
 def _upsert_study(tx: Transaction, uid: str, received_at: datetime) -> int:
@@ -199,12 +232,17 @@ def _upsert_study(tx: Transaction, uid: str, received_at: datetime) -> int:
     return number
 
 
-def _insert_conflict(tx: Transaction, instance: ReceivedInstance, study: int, first: int) -> None:
-    reason = "another object with the same SOP Instance UID (0008,0018) and other content came before it"
-    number = _insert_instance(
-        tx, instance, study, state=InstanceState.DECLINED, reason=reason, conflicts_with=first
-    )
-    _note(tx, instance, "conflict", (number, study), f"{reason}: instance {first}")
+def _insert_conflict(
+    tx: Transaction, instance: ReceivedInstance, study: int, first: int, of_patient: int
+) -> None:
+    values = {"state": InstanceState.DECLINED, "reason": CONFLICT, "conflicts_with": first}
+    number = _insert_instance(tx, instance, study, **values, patient_number=of_patient)
+    _note(tx, instance, "conflict", (number, study), f"{CONFLICT}: instance {first}")
+
+
+def _insert_held(tx: Transaction, instance: ReceivedInstance, study: int, first: Row[Any] | None) -> int:
+    values = {"state": InstanceState.HELD, "reason": OTHER_PATIENT}
+    return _insert_instance(tx, instance, study, **values, conflicts_with=first.id if first else None)
 
 
 def _insert_instance(tx: Transaction, instance: ReceivedInstance, study: int | None, **values: Any) -> int:
@@ -220,6 +258,8 @@ def _insert_instance(tx: Transaction, instance: ReceivedInstance, study: int | N
         path=instance.path,
         size=instance.size,
         digest=instance.digest,
+        patient=instance.patient,
+        issuer=instance.issuer,
         **values,
     )
     number: int = tx.connection.execute(statement.returning(instances.c.id)).scalar_one()

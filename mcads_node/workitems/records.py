@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from enum import StrEnum
@@ -54,6 +55,8 @@ class InstanceState(StrEnum):
     DECLINED = "DECLINED"
     #: could not be analysed, with a reason; a person may have it tried again
     QUARANTINED = "QUARANTINED"
+    #: names another patient than the study is of, with a reason; a person decides
+    HELD = "HELD"
 
 
 class Receipt(StrEnum):
@@ -67,6 +70,8 @@ class Receipt(StrEnum):
     CONFLICT = "conflict"
     #: the same as one that was kept apart so: the new file is not needed
     CONFLICT_AGAIN = "conflict again"
+    #: it names another patient than its study is of: kept, held until a person decides
+    HELD = "held"
     #: its data set cannot be parsed: kept, declined
     UNREADABLE = "unreadable"
 
@@ -150,6 +155,10 @@ class Workitem:
     revision: int | None = None
     #: of a report item: it speaks of the study's analyses up to this one
     covers: int | None = None
+    #: of a report item: when it is due whatever still waits for its analysis; None: it waits for that
+    latest_at: datetime | None = None
+    #: which of the patients that its study has been of it speaks of, counted from 1
+    patient_number: int = 1
 
     def __str__(self) -> str:
         return f"workitem {self.number}"
@@ -254,10 +263,16 @@ class InstanceAnalysed:
     kinds: tuple[ObjectKind, ...] | None = None
     #: how long after its reception the study must be quiet before it is reported
     quiet_seconds: float = 0.0
+    #: how many of each view its route expects; a study that has them is complete
+    expected_views: Mapping[str, int] = field(default_factory=dict)
+    #: how long after the study's first image it is reported at the latest; None: there is no such limit
+    max_wait_seconds: float | None = None
     #: why an object could not be made of it, a sentence each, without PHI; told as events
     omitted: tuple[str, ...] = ()
     #: of the rules that it was treated by
     rules_digest: str | None = None
+    #: which device made the image; empty: the header does not say
+    device: str = ""
 
     @property
     def quiet(self) -> timedelta:
@@ -287,13 +302,15 @@ class StudyForReport:
     first_received_at: datetime
     #: 1 for a study's first report
     revision: int
-    #: documents that were not retracted, the newest last
+    #: which of the patients that the study has been of it speaks of, counted from 1
+    patient_number: int = 1
+    #: documents of that patient that were not retracted, the newest last
     predecessors: tuple[StoredResult, ...]
     #: the last report that stands speaks of analyses up to this one; 0: there is none
     told: int
-    #: in the order they were analysed; without objects that were retracted
+    #: of that patient, in the order they were analysed; without objects that were retracted
     images: tuple[AnalysedImage, ...]
-    #: why other instances of the study were not read, in the order they came
+    #: why other instances of the study are not in it, in the order they came
     unread: tuple[str, ...]
 
     @property

@@ -20,7 +20,8 @@ from mcads_node.workitems.engine import Transaction
 from mcads_node.workitems.events import Happening, clean, record
 from mcads_node.workitems.extent import stored_result
 from mcads_node.workitems.outcomes import DeliveryState
-from mcads_node.workitems.queue import lock_study
+from mcads_node.workitems.patients import is_of_its_patient, reports_of_its_patient
+from mcads_node.workitems.queue import OPEN, lock_study
 from mcads_node.workitems.records import Kind, StoredResult, WorkState
 from mcads_node.workitems.schema import analyses, deliveries, results, studies, workitems
 from mcads_node.workitems.studies import find
@@ -69,10 +70,10 @@ def retractable(tx: Transaction, which: str | int) -> Retractable:
     """
     number = find(tx, which)
     study = tx.connection.execute(select(studies).where(studies.c.id == number)).one()
-    objects = _sent(tx, number)
+    objects = sent_objects(tx, number)
     header = tx.connection.execute(
         select(analyses.c.header)
-        .where(analyses.c.study_id == number, analyses.c.shadow.is_(False))
+        .where(analyses.c.study_id == number, analyses.c.shadow.is_(False), is_of_its_patient())
         .order_by(analyses.c.id.desc())
         .limit(1)
     ).scalar_one_or_none()
@@ -101,7 +102,7 @@ def retract(
     """
     study = what.study_number
     lock_study(tx, study)
-    if _sent(tx, study) != what.objects or _being_reported(tx, study):
+    if sent_objects(tx, study) != what.objects or _being_reported(tx, study):
         return None
     workitem, revision = _last_report(tx, study)
     row = {
@@ -131,20 +132,32 @@ def retract(
 
 
 def _being_reported(tx: Transaction, study: int) -> bool:
-    writing = select(workitems.c.id).where(
-        workitems.c.study_id == study,
-        workitems.c.kind == Kind.REPORT,
-        workitems.c.state == WorkState.IN_PROGRESS,
+    # Locked, those that wait as well: on PostgreSQL a claim asks for no lock of the study. One that is being
+    # made is waited for, and one that comes before we have committed passes them over.
+    reports = (
+        select(workitems.c.state)
+        .where(workitems.c.study_id == study, workitems.c.kind == Kind.REPORT, workitems.c.state.in_(OPEN))
+        .order_by(workitems.c.id)
+        .with_for_update()
     )
-    return tx.connection.execute(writing.limit(1)).first() is not None
+    return WorkState.IN_PROGRESS in tx.connection.execute(reports).scalars().all()
 
 
 def _standing(study: int) -> ColumnElement[bool]:
-    """Objects of the study that say something and were not taken back."""
-    return (results.c.study_id == study) & results.c.retracted_by.is_(None) & ~_IS_NOTE
+    """Objects of the study that say something of the patient that it is of now, and were not taken back."""
+    of_its_patient = or_(
+        results.c.analysis_id.in_(
+            select(analyses.c.id).where(analyses.c.study_id == study, is_of_its_patient())
+        ),
+        results.c.workitem_id.in_(
+            select(workitems.c.id).where(workitems.c.study_id == study, reports_of_its_patient(study))
+        ),
+    )
+    return (results.c.study_id == study) & results.c.retracted_by.is_(None) & ~_IS_NOTE & of_its_patient
 
 
-def _sent(tx: Transaction, study: int) -> tuple[StoredResult, ...]:
+def sent_objects(tx: Transaction, study: int) -> tuple[StoredResult, ...]:
+    """Objects of a study and its patient that stand, and that a destination has or may be receiving."""
     # also what was given up because the peer, which had stored it, did not commit to it: it may have it still
     gone = select(deliveries.c.result_id).where(
         (deliveries.c.state == DeliveryState.PENDING) | deliveries.c.stored_at.is_not(None)

@@ -7,14 +7,15 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Row, Select, func, insert, select
+from sqlalchemy import ColumnElement, FromClause, Row, Select, func, insert, select
 
 from mcads_node.errors import PermanentError
 from mcads_node.instance import Circumstances, Requestor, View
 from mcads_node.workitems.again import again
 from mcads_node.workitems.engine import Transaction
 from mcads_node.workitems.events import Happening, record
-from mcads_node.workitems.records import Workitem
+from mcads_node.workitems.patients import is_of_its_patient
+from mcads_node.workitems.records import InstanceState, Workitem
 from mcads_node.workitems.schema import analyses, events, instances, rules_versions
 from mcads_node.workitems.studies import find
 from mcads_node.workitems.transactions import Transactions
@@ -51,8 +52,8 @@ class Answered:
 
 
 @dataclass(frozen=True, kw_only=True)
-class HeldInstance:
-    """An instance whose file the node has, as rules ask about it."""
+class TriedInstance:
+    """An instance that was taken in, as rules ask about it."""
 
     number: int
     study_number: int
@@ -140,18 +141,18 @@ class Ruling(Transactions):
             raise ValueError(f"{item} is of no image")
         mine = instances.c.id == item.instance_number
         with self._read() as tx:
-            row = tx.connection.execute(_held().where(mine)).one()
+            row = tx.connection.execute(_images().where(mine)).one()
             return _circumstances(row, _views(tx, [item.study_number]))
 
-    def held_instances(
+    def instances_to_try(
         self,
         *,
         study: str | int | None = None,
         since: datetime | None = None,
         after: int = 0,
         limit: int = 500,
-    ) -> list[HeldInstance]:
-        """Give instances of studies above number `after`, in the order they came.
+    ) -> list[TriedInstance]:
+        """Give instances above number `after`, in the order they came.
 
         Parameters
         ----------
@@ -167,7 +168,7 @@ class Ruling(Transactions):
         PermanentError
             The study is not on record.
         """
-        query = _held().where(instances.c.id > after, instances.c.conflicts_with.is_(None))
+        query = _images().where(instances.c.id > after)
         with self._read() as tx:
             if study is not None:
                 query = query.where(instances.c.study_id == find(tx, study))
@@ -176,7 +177,7 @@ class Ruling(Transactions):
             rows = tx.connection.execute(query.order_by(instances.c.id).limit(limit)).all()
             views = _views(tx, sorted({row.study_id for row in rows}))
         return [
-            HeldInstance(
+            TriedInstance(
                 number=row.id,
                 study_number=row.study_id,
                 sop_instance_uid=row.sop_instance_uid,
@@ -188,12 +189,8 @@ class Ruling(Transactions):
         ]
 
     def count_instances(self, since: datetime) -> int:
-        """Count the instances that `held_instances` gives since then."""
-        query = select(func.count()).where(
-            instances.c.received_at >= since,
-            instances.c.conflicts_with.is_(None),
-            instances.c.study_id.is_not(None),
-        )
+        """Count the instances that `instances_to_try` gives since then."""
+        query = select(func.count()).where(instances.c.received_at >= since, _is_taken_in(instances))
         with self._read() as tx:
             return int(tx.connection.execute(query).scalar_one())
 
@@ -202,7 +199,7 @@ def _views(tx: Transaction, studies: Sequence[int]) -> dict[int, tuple[View, ...
     """Projections of the images of studies that were analysed, by the study's number."""
     query = (
         select(analyses.c.study_id, analyses.c.view)
-        .where(analyses.c.study_id.in_(studies))
+        .where(analyses.c.study_id.in_(studies), is_of_its_patient())
         .order_by(analyses.c.id)
     )
     found: dict[int, tuple[View, ...]] = {}
@@ -226,15 +223,25 @@ def _version(row: Row[Any]) -> RulesVersion:
     )
 
 
-def _held() -> Select[Any]:
+def _images() -> Select[Any]:
     of_study = instances.alias("of_study")
     images = (
         select(func.count())
-        .where(of_study.c.study_id == instances.c.study_id, of_study.c.conflicts_with.is_(None))
+        .where(
+            of_study.c.study_id == instances.c.study_id,
+            of_study.c.patient_number == instances.c.patient_number,
+            _is_taken_in(of_study),
+        )
         .scalar_subquery()
         .label("images_in_study")
     )
-    return select(instances, images).where(instances.c.study_id.is_not(None))
+    return select(instances, images).where(_is_taken_in(instances))
+
+
+def _is_taken_in(table: FromClause) -> ColumnElement[bool]:
+    """Leave out what no rule is asked about: what is held, and other content under a UID that is known."""
+    is_other_content = table.c.conflicts_with.is_not(None) & (table.c.state == InstanceState.DECLINED)
+    return table.c.patient_number.is_not(None) & ~is_other_content
 
 
 def _circumstances(row: Row[Any], views: dict[int, tuple[View, ...]]) -> Circumstances:

@@ -97,6 +97,8 @@ studies = Table(
     Column("last_received_at", UtcDateTime, nullable=False),
     # why no report could be made of it
     Column("trouble", Text),
+    # which of the patients that it has been of it is of now: 1, or more where a person had it moved
+    Column("patient_number", Integer, nullable=False, server_default="1"),
     CheckConstraint("length(study_instance_uid) > 0", name="uid"),
     Index("ix_studies_last_received_at", "last_received_at"),
     Index(
@@ -132,15 +134,26 @@ instances = Table(
     Column("file_deleted_at", UtcDateTime),
     # of the rules that it was treated by; null: it was not, or before the digest was kept
     Column("rules_digest", String(64)),
-    CheckConstraint("state IN ('RECEIVED', 'ANALYSED', 'DECLINED', 'QUARANTINED')", name="state"),
-    CheckConstraint("(state IN ('DECLINED', 'QUARANTINED')) = (reason IS NOT NULL)", name="reason"),
+    # digests of Patient ID and its issuer; null: the image does not say
+    Column("patient", String(64)),
+    Column("issuer", String(64)),
+    # which of its study's patients it is of; null: of none, it is held or was never taken in
+    Column("patient_number", Integer),
+    CheckConstraint("state IN ('RECEIVED', 'ANALYSED', 'DECLINED', 'QUARANTINED', 'HELD')", name="state"),
+    CheckConstraint("(state IN ('DECLINED', 'QUARANTINED', 'HELD')) = (reason IS NOT NULL)", name="reason"),
     CheckConstraint("study_id IS NOT NULL OR state = 'DECLINED'", name="unreadable"),
     CheckConstraint(
         "study_id IS NULL OR (sop_instance_uid IS NOT NULL AND sop_class_uid IS NOT NULL"
         " AND transfer_syntax_uid IS NOT NULL)",
         name="identity",
     ),
-    CheckConstraint("conflicts_with IS NULL OR state = 'DECLINED'", name="conflict"),
+    # ANALYSED: another has taken its place since, in the hands of another patient
+    CheckConstraint("conflicts_with IS NULL OR state IN ('ANALYSED', 'DECLINED', 'HELD')", name="conflict"),
+    # nothing is analysed of which it is not known whose it is; who would be another patient waits
+    CheckConstraint(
+        "state NOT IN ('RECEIVED', 'ANALYSED', 'QUARANTINED') OR patient_number IS NOT NULL", name="patient"
+    ),
+    CheckConstraint("state <> 'HELD' OR patient_number IS NULL", name="held"),
     # never of what is still to be analysed, or could be
     CheckConstraint("file_deleted_at IS NULL OR state IN ('ANALYSED', 'DECLINED')", name="file"),
     CheckConstraint("size >= 0 AND length(digest) = 64", name="content"),
@@ -173,6 +186,13 @@ instances = Table(
         "study_id",
         sqlite_where=text("file_deleted_at IS NULL"),
         postgresql_where=text("file_deleted_at IS NULL"),
+    ),
+    Index(
+        "ix_instances_held",
+        "state",
+        "study_id",
+        sqlite_where=text("state = 'HELD'"),
+        postgresql_where=text("state = 'HELD'"),
     ),
     Index(
         "ix_instances_quarantined",
@@ -221,6 +241,9 @@ workitems = Table(
     Column("ended_at", UtcDateTime),
     # of the last failure, or why it was cancelled
     Column("reason", Text),
+    # when a report is due although images still wait for their analysis; null: it waits for them
+    Column("latest_at", UtcDateTime),
+    CheckConstraint("latest_at IS NULL OR kind = 'report'", name="latest"),
     CheckConstraint("kind IN ('analyse', 'report')", name="kind"),
     CheckConstraint("state IN ('SCHEDULED', 'IN PROGRESS', 'COMPLETED', 'CANCELED')", name="state"),
     CheckConstraint("(kind = 'analyse') = (instance_id IS NOT NULL)", name="analyse"),
@@ -348,9 +371,17 @@ analyses = Table(
     Column("send_to", JSON, nullable=False),
     Column("quiet_seconds", Float, nullable=False),
     Column("analysed_at", UtcDateTime, nullable=False),
+    # what its route takes for a complete study, besides quiet
+    Column("expected_views", JSON, nullable=False, server_default="{}"),
+    Column("max_wait_seconds", Float),
+    # which device made the image; empty: its header does not say
+    Column("device", Text, nullable=False, server_default=""),
     CheckConstraint("quiet_seconds >= 0", name="quiet"),
+    CheckConstraint("max_wait_seconds > 0", name="wait"),
     Index("ix_analyses_study_id", "study_id"),
     Index("ix_analyses_instance_id", "instance_id"),
+    # scores of a time are compared with those of another
+    Index("ix_analyses_analysed_at", "analysed_at"),
     sqlite_autoincrement=True,
 )
 
@@ -515,6 +546,21 @@ destination_holders = Table(
     Column("name", String(255), primary_key=True),
     Column("holder", String(255), nullable=False),
     Column("held_until", UtcDateTime, nullable=False),
+)
+
+#: with which time's scores those of now are compared, where a person said so; the last of a model counts
+drift_references = Table(
+    "drift_references",
+    metadata,
+    _key(),
+    Column("weights_digest", String(64), nullable=False),
+    Column("since", UtcDateTime, nullable=False),
+    Column("until", UtcDateTime, nullable=False),
+    Column("set_at", UtcDateTime, nullable=False),
+    Column("who", String(255), nullable=False),
+    CheckConstraint("since < until", name="span"),
+    Index("ix_drift_references_weights_digest", "weights_digest"),
+    sqlite_autoincrement=True,
 )
 
 #: one row: which installation of the node this is, for as long as its state lives

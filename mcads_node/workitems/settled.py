@@ -1,8 +1,8 @@
 """When nothing is left to be done for a study: the one place that says so, for whoever deletes what is old.
 
-A study is settled when its work has ended, its images were analysed or declined, and each of its objects is
-where it was due: stored there, and committed to where the destination is asked for that. A dead letter is not
-settled: it can be tried again by hand, with the bytes that are kept.
+A study is settled when its work has ended, its images were analysed or declined (none is held), and each of
+its objects is where it was due: stored there, and committed to where the destination is asked for that. A
+dead letter is not settled: it can be tried again by hand, with the bytes that are kept.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ def is_settled() -> ColumnElement[bool]:
     )
     unread = exists().where(
         instances.c.study_id == studies.c.id,
-        instances.c.state.in_((InstanceState.RECEIVED, InstanceState.QUARANTINED)),
+        instances.c.state.in_((InstanceState.RECEIVED, InstanceState.QUARANTINED, InstanceState.HELD)),
     )
     unsettled = exists().where(deliveries.c.study_id == studies.c.id, IS_UNSETTLED).correlate(studies)
     return studies.c.trouble.is_(None) & ~open_work & ~unread & ~unsettled

@@ -7,7 +7,8 @@ what to write, `complete_report` stores the objects and plans their deliveries. 
 `record_delivery` bring each to its destination.
 
 What goes wrong on the way ends in `release` (nobody's fault), `fail` (tried again, then quarantined) or
-`expire_leases` (nobody spoke for it any more). `retry` is how a person sets quarantined work going again.
+`expire_leases` (nobody spoke for it any more). `retry` is how a person sets quarantined work going again,
+`release_held` and `decline_held` how one decides about images that name another patient than their study.
 """
 
 from __future__ import annotations
@@ -34,7 +35,9 @@ from mcads_node.workitems import (
 from mcads_node.workitems.again import again
 from mcads_node.workitems.chronicle import Chronicle
 from mcads_node.workitems.delivering import Delivering
+from mcads_node.workitems.drifting import Drifting
 from mcads_node.workitems.engine import Database
+from mcads_node.workitems.holding import Holding
 from mcads_node.workitems.keeping import Keeping
 from mcads_node.workitems.later import Later
 from mcads_node.workitems.overview import InstanceRecord, QuarantinedWork, Retried, StudyLine, StudyRecord
@@ -99,7 +102,7 @@ def open_store(
     return Workitems(database, clock, policy or WorkPolicy())
 
 
-class Workitems(Gatekeeping, Delivering, Keeping, Later, Watching, Chronicle, Ruling):
+class Workitems(Gatekeeping, Delivering, Holding, Keeping, Later, Watching, Chronicle, Drifting, Ruling):
     """Studies, instances, workitems, results, deliveries and events. Safe to share between threads.
 
     Every method may raise `StorageFull` (the disk or the database cannot take more), `TransientError` (the
@@ -138,7 +141,8 @@ class Workitems(Gatekeeping, Delivering, Keeping, Later, Watching, Chronicle, Ru
         Receipt
             DUPLICATE: the same content is on record, the caller deletes its new file. CONFLICT: other
             content came before under its SOP Instance UID, this one is kept apart and declined;
-            CONFLICT_AGAIN: for the second time, the caller deletes its new file.
+            CONFLICT_AGAIN: for the second time, the caller deletes its new file. HELD: it names another
+            patient than its study, and waits for a person.
 
         Raises
         ------
@@ -170,6 +174,11 @@ class Workitems(Gatekeeping, Delivering, Keeping, Later, Watching, Chronicle, Ru
         """
         with self._write() as tx:
             return receiving.replace_file(tx, lost, instance)
+
+    def known_instances(self, study_instance_uid: str) -> set[str]:
+        """Give the SOP Instance UIDs that are on record under a Study Instance UID."""
+        with self._read() as tx:
+            return receiving.known_instances(tx, study_instance_uid)
 
     # dispatch
 

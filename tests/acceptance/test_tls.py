@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
+import time
 import urllib.request
 from collections.abc import Iterator
 from datetime import timedelta
@@ -17,6 +19,7 @@ import pytest
 
 from mcads_node.yamlfile import read_document, write_yaml
 from tests.acceptance.node import RULES, ServedNode, wait_for
+from tests.attack.processes import heaps
 from tests.certificates import Authority, Issued
 from tests.peers import echoscu, free_port, storescp
 
@@ -141,6 +144,26 @@ def test_certificates_are_exchanged_while_the_node_runs(node: Setup) -> None:
     counted = node.metrics()
     assert 'mcads_tls_failures_total{direction="in"} 2.0' in counted
     assert 'mcads_associations_rejected_total{reason="tls",requestor="unlisted"} 2.0' in counted
+
+    # a peer whose certificate has ended, and then the node's own
+    late = dcmtk(new.issue("late", "127.0.0.1", ends=timedelta(hours=-1)), new)
+    assert not node.echoes(*late)
+    assert node.echoes(*dcmtk(peer, new))
+    new.issue("node", "127.0.0.1", ends=timedelta(hours=-1))
+    reload(node, "tls.invalid", 1)
+    assert "the node's certificate: it expired on" in logged(node, "tls.invalid")[0]["reason"]
+    assert not node.echoes(*dcmtk(peer, new))
+    wait_for("both are told of", lambda: len(logged(node, "association.rejected")) == 4, 10)
+    expired, ours = (each["reason"] for each in logged(node, "association.rejected")[2:])
+    assert expired == "its certificate is not accepted: certificate has expired"
+    assert ours == "it ended TLS with the alert certificate expired"
+    counted = node.metrics()
+    assert 'mcads_tls_failures_total{direction="in"} 4.0' in counted
+    # each of these connections had threads, and none of them its own part of memory
+    assert node.served.process is not None
+    assert heaps(node.served.process.pid) <= 1
+    (ends,) = re.findall(r'mcads_certificate_expiry_timestamp_seconds\{use="node"\} (\S+)', counted)
+    assert float(ends) < time.time()
 
 
 def reload(node: Setup, event: str, times: int) -> None:

@@ -12,6 +12,7 @@ from tests.attack.fuzzing import Fuzzed, fuzz
 from tests.attack.killing import Killed, Tell, kill_rounds
 from tests.attack.outage import Outage, outage
 from tests.attack.soaking import Soaked, soak
+from tests.attack.stepping import Stepped, step_clock
 
 #: percent by which the memory of a process may change over the last nine tenths of a soak of this length
 MOST_GROWTH, LONG_SOAK = 5.0, 300
@@ -27,13 +28,15 @@ class Plan:
     outage_objects: int
     fuzz_cases: int
     radiographs: int
+    #: of the node's clock
+    clock_steps: int = 0
     seed: int = 4
     #: begin no further round, batch or radiograph after so many seconds of each attack
     most_seconds: float = math.inf
 
 
 SHORT = Plan(rounds=9, outage_objects=200, fuzz_cases=500, radiographs=60, most_seconds=50)
-LONG = Plan(rounds=200, outage_objects=10_000, fuzz_cases=10_000, radiographs=2000)
+LONG = Plan(rounds=200, outage_objects=10_000, fuzz_cases=10_000, radiographs=2000, clock_steps=60)
 
 
 def attack(plan: Plan, folder: Path, tell: Tell) -> dict[str, Any]:
@@ -51,6 +54,8 @@ def attack(plan: Plan, folder: Path, tell: Tell) -> dict[str, Any]:
     figures = _Figures()
     if plan.rounds:
         figures.take(kill_rounds(folder / "kill", plan.rounds, plan.seed, tell, plan.most_seconds))
+    if plan.clock_steps:
+        figures.take(step_clock(folder / "clock", plan.clock_steps, plan.seed, tell, plan.most_seconds))
     if plan.outage_objects:
         figures.take(outage(folder / "outage", plan.outage_objects, tell))
     if plan.fuzz_cases:
@@ -69,7 +74,7 @@ class _Figures:
         self._faults: list[str] = []
         self._details: dict[str, Any] = {}
 
-    def take(self, attacked: Killed | Outage | Fuzzed | Soaked) -> None:
+    def take(self, attacked: Killed | Stepped | Outage | Fuzzed | Soaked) -> None:
         self._alive = self._alive and attacked.alive
         self._faults += attacked.damage
         if not attacked.alive:
@@ -79,6 +84,8 @@ class _Figures:
         match attacked:
             case Killed():
                 self._killed(attacked)
+            case Stepped():
+                self._stepped(attacked)
             case Outage():
                 self._outage(attacked)
             case Fuzzed():
@@ -98,11 +105,20 @@ class _Figures:
             "c_store_requests": killed.requests,
             "unanswered": killed.unanswered,
             "dead_letters_retried": killed.dead_letters,
+            "late_starts": killed.late_starts,
             "quarantined": killed.account.quarantined,
             "orphans": killed.account.orphans,
         }
 
-    def _account(self, attacked: Killed | Soaked) -> None:
+    def _stepped(self, found: Stepped) -> None:
+        self._account(found)
+        self._details["clock"] = {
+            "steps": found.steps,
+            "settled_seconds": round(found.settled_seconds, 1),
+            "dead_letters_retried": found.dead_letters,
+        }
+
+    def _account(self, attacked: Killed | Stepped | Soaked) -> None:
         found = attacked.account
         self._sums.update(
             acknowledged=found.acknowledged,

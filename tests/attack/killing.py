@@ -10,7 +10,7 @@ import signal
 import sqlite3
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -31,6 +31,7 @@ _BLOWS = {"node": 5, "worker": 3, "node, while it starts": 1, "node, while the d
 #: the modality sends nothing new while so much is still to be done
 _MOST_OPEN_WORK = 30
 SETTLE_SECONDS = 1200.0
+_MOST_STARTS = 5
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -48,18 +49,23 @@ class Killed:
     unanswered: int
     #: dead letters that a person had to have tried again
     dead_letters: int
+    #: starts that ended before the node answered, and were followed by another, as systemd does it
+    late_starts: int
     #: what SQLite finds wrong with the database
     damage: list[str]
     alive: bool
 
 
 @contextmanager
-def attacked(folder: Path, destination: Destination, workers: int = 1) -> Iterator[ServedNode]:
+def attacked(
+    folder: Path, destination: Destination, workers: int = 1, environment: Mapping[str, str] | None = None
+) -> Iterator[ServedNode]:
     """Run a node whose timeouts are short, and which may be killed often without giving up an image."""
     with served(
         folder,
         {"ae_title": AE_TITLE, "port": destination.port},
         _rules(),
+        environment=environment,
         sections={
             "network": {"dimse_seconds": 3, "acse_seconds": 5, "idle_seconds": 5},
             "monitoring": {"port": None},
@@ -102,7 +108,7 @@ def kill_rounds(folder: Path, rounds: int, seed: int, tell: Tell, most_seconds: 
     """
     chance = random.Random(seed)
     blows: Counter[str] = Counter()
-    data = folder / "data"
+    late_starts, data = 0, folder / "data"
     destination = Destination(free_port(), seed, hostile=True)
     with destination, attacked(folder, destination) as node:
         modality = Modality(node.port, radiographs(), lambda: _open_work(data) < _MOST_OPEN_WORK)
@@ -115,12 +121,12 @@ def kill_rounds(folder: Path, rounds: int, seed: int, tell: Tell, most_seconds: 
                 break
             (blow,) = chance.choices(list(_BLOWS), list(_BLOWS.values()))
             blows[blow] += 1
-            _strike(node, blow, chance)
+            late_starts += _strike(node, blow, chance)
         modality.stop()
         destination.hostile = False
         tell("settling", 0, 0)
         settled = wait_until(lambda: not open_work(data), SETTLE_SECONDS)
-        dead_letters = _retry(node)
+        dead_letters = retry_dead_letters(node)
         settled = settled and wait_until(lambda: not open_work(data), SETTLE_SECONDS)
         alive = settled and node.process is not None and node.process.poll() is None
         alive = node.stop() == 0 and alive
@@ -132,6 +138,7 @@ def kill_rounds(folder: Path, rounds: int, seed: int, tell: Tell, most_seconds: 
             requests=modality.requests,
             unanswered=modality.unanswered,
             dead_letters=dead_letters,
+            late_starts=late_starts,
             damage=damage(data),
             alive=alive,
         )
@@ -144,7 +151,8 @@ def _open_work(data: Path) -> int:
     return _MOST_OPEN_WORK
 
 
-def _strike(node: ServedNode, blow: str, chance: random.Random) -> None:
+def _strike(node: ServedNode, blow: str, chance: random.Random) -> int:
+    """Deal one blow, and have the node up again; gives how many starts were in vain."""
     if blow == "node, while it starts":
         node.stop(signal.SIGKILL)
         node.launch()
@@ -161,13 +169,25 @@ def _strike(node: ServedNode, blow: str, chance: random.Random) -> None:
         for worker in chance.sample(workers := node.workers(), min(1, len(workers))):
             with contextlib.suppress(ProcessLookupError):
                 os.kill(worker, signal.SIGKILL)
-        return
+        return 0
     if node.process is not None:
         node.stop(signal.SIGKILL)
-    node.start()
+    return _start(node)
 
 
-def _retry(node: ServedNode) -> int:
+def _start(node: ServedNode) -> int:
+    """Start it, and again where it gives up: on a machine with more to do the model may load for too long."""
+    for late in range(_MOST_STARTS):
+        try:
+            node.start()
+        except AssertionError:
+            node.stop(signal.SIGKILL)
+        else:
+            return late
+    raise AssertionError(f"it did not start, {_MOST_STARTS} times in a row: see {node.log}")
+
+
+def retry_dead_letters(node: ServedNode) -> int:
     """Have dead letters tried again, as an administrator would; gives how many there were."""
     letters = len(node.json("undelivered", "--limit", "100000"))
     if letters:

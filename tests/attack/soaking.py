@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 import math
 import statistics
@@ -82,7 +83,12 @@ def _memory(node: ServedNode) -> dict[str, float]:
     assert node.process is not None
     # by their process IDs: one that was replaced is another, and is seen
     processes = {"node": node.process.pid} | {f"worker {pid}": pid for pid in node.workers()}
-    return {name: footprint(pid).mebibytes for name, pid in processes.items()}
+    found = {}
+    for name, pid in processes.items():
+        # one that ends just now is missing, as it is in the next sample
+        with contextlib.suppress(ProcessLookupError):
+            found[name] = footprint(pid).mebibytes
+    return found
 
 
 def _growth(samples: list[tuple[int, dict[str, float]]]) -> dict[str, Growth]:

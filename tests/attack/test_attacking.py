@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import os
 import random
+import subprocess
+import sys
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
@@ -21,6 +25,7 @@ from tests.attack.campaign import Plan, attack
 from tests.attack.destination import Destination
 from tests.attack.mutations import MUTATORS, Mutator, Pdus, case, rename, split
 from tests.attack.radiographs import radiographs
+from tests.attack.stepping import NodesClock
 from tests.peers import associate_rq, free_port, pdu
 from tests.workitems_samples import ALL_KINDS, analysed, received, stored
 
@@ -147,6 +152,24 @@ def test_renamed_objects_are_as_long() -> None:
     assert len(other) == len(uid) + 2
     assert uid not in other
     assert other[1:-1].replace(b".", b"").isdigit()
+
+
+def test_a_clock_is_set_while_a_program_runs(tmp_path: Path) -> None:
+    clock = NodesClock(tmp_path)
+    tell = "import datetime, time; print(datetime.datetime.now().timestamp(), time.monotonic(), flush=True)"
+    code = f"{tell}\ninput()\n{tell}"
+    command = [sys.executable, "-c", code]
+    environment = {**os.environ, **clock.environment}
+    with subprocess.Popen(
+        command, env=environment, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    ) as program:
+        assert program.stdout is not None
+        wall, steady = map(float, program.stdout.readline().split())
+        clock.set(-3600)
+        later_wall, later_steady = map(float, program.communicate("go on\n", timeout=60)[0].split())
+    assert abs(wall - time.time()) < 600
+    # the one that never steps tells how much time has passed
+    assert abs((later_wall - wall) - (later_steady - steady) + 3600) < 1
 
 
 def test_the_figures_have_what_is_promised(tmp_path: Path) -> None:

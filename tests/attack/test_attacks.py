@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import json
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -59,6 +60,10 @@ def test_wrong_associations_leave_nothing_behind(tmp_path: Path) -> None:
     assert fuzzed.after.threads - fuzzed.before.threads <= 2
     assert fuzzed.after.descriptors - fuzzed.before.descriptors <= 4
     assert fuzzed.after.mebibytes - fuzzed.before.mebibytes <= 24
+    # what came is told in our own words: none of it is quoted, and nothing was unforeseen
+    lines = [json.loads(line) for line in (tmp_path / "fuzz" / "node.log").read_text().splitlines()]
+    assert {line["logger"].split(".")[0] for line in lines} == {"mcads_node"}
+    assert not [line for line in lines if line["level"] == "critical"]
 
 
 def test_a_short_soak_replaces_no_process(tmp_path: Path) -> None:

@@ -9,8 +9,8 @@ from typing import Any
 import sqlalchemy as sa
 from alembic import op
 
-revision = "0007"
-down_revision = "0006"
+revision = "0009"
+down_revision = "0008"
 
 OPEN = "state IN ('SCHEDULED', 'IN PROGRESS')"
 #: columns that are new, by table: SQLite's type, PostgreSQL's, and the rest of the definition

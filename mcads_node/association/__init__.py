@@ -1,4 +1,4 @@
-"""What receiver and deliverer share of pynetdicom: its configuration, and who we say we are.
+"""What all that speak DICOM share of pynetdicom: its configuration, and who we say we are.
 
 pynetdicom's configuration is global to the process; it is set here, on import, and nowhere else.
 """
@@ -21,6 +21,16 @@ _config.LOG_HANDLER_LEVEL = "none"
 _config.LOG_REQUEST_IDENTIFIERS = False
 _config.LOG_RESPONSE_IDENTIFIERS = False
 logging.getLogger("pynetdicom").setLevel(logging.WARNING)
+
+
+def _quote_nothing(record: logging.LogRecord) -> bool:
+    """Leave the type of what a library raised: its text may quote a data set that could not be decoded."""
+    if isinstance(record.msg, BaseException):
+        record.msg, record.args, record.exc_info = type(record.msg).__name__, None, None
+    return True
+
+
+logging.getLogger("pynetdicom.association").addFilter(_quote_nothing)
 # A file is sent as the bytes it holds, neither decoded nor encoded anew.
 _config.STORE_SEND_CHUNKED_DATASET = True
 

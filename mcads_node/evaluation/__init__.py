@@ -1,0 +1,1 @@
+"""A site's own audit of a model: how well it reads images whose findings are known, and calibrating it."""

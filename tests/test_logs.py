@@ -1,0 +1,25 @@
+"""The lines of the log, as a machine reads them."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+
+_TELL = """
+from datetime import UTC, datetime
+import structlog
+from mcads_node.logs import configure_logs
+configure_logs(as_json=True)
+log = structlog.stdlib.get_logger("mcads_node.tests")
+log.info("told", until=datetime(2026, 1, 31, 3, 0, tzinfo=UTC), times=2)
+"""
+
+
+def test_a_moment_is_written_as_the_time_stamp_is() -> None:
+    # in a process of its own: the set-up is of the whole process
+    done = subprocess.run(
+        [sys.executable, "-c", _TELL], capture_output=True, text=True, timeout=60, check=True
+    )
+    line = json.loads(done.stderr)
+    assert (line["event"], line["until"], line["times"]) == ("told", "2026-01-31T03:00:00+00:00", 2)
