@@ -256,7 +256,7 @@ def test_what_a_calibration_says_can_be_evaluated(scored: ScoredSet, tmp_path: P
     before, after = evaluate(scored, None), evaluate(spoken, None)
     assert after["calibration"] == {"site": "North", "digest": made.digest}
     assert before["calibration"] is None
-    ours, theirs = after["labels"][0], before["labels"][0]
+    ours, theirs = after["labels"][1], before["labels"][1]
     assert ours["auc"] == theirs["auc"]
     assert ours["sensitivity"] == theirs["sensitivity"]
     assert ours["ece"]["value"] < theirs["ece"]["value"]
