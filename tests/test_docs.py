@@ -213,7 +213,7 @@ def node(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
         "node": {"data_dir": str(folder / "data")},
         "requestors": [{"ae_title": "MODALITY", "address": "127.0.0.1"}],
         "destinations": {"pacs": {**DESTINATION, "port": pacs.port}},
-        "analysis": {"model": "untrained-densenet121", "allow_demonstration_models": True},
+        "analysis": {"model": "mcads-demo", "allow_demonstration_models": True},
     }
     write_yaml(folder / "node.yaml", config)
     write_yaml(folder / "routes.yaml", ROUTES)
@@ -260,7 +260,7 @@ def test_a_documented_command_runs(arguments: tuple[str, ...], node: Path) -> No
         check=False,
     )
     # no weights are fetched by a test, and what that ends with is documented
-    absent = arguments[:2] == ("models", "verify") and "untrained" not in arguments[2]
+    absent = arguments[:2] == ("models", "verify") and "demo" not in arguments[2]
     assert done.returncode == (69 if absent else 0), done.stdout + done.stderr
     if "--json" in arguments:
         json.loads(done.stdout)
@@ -293,7 +293,7 @@ def test_the_data_folder_is_as_told(node: Path) -> None:
         plain(row[0]).split()[0].partition("/")[0] for row in table(OPERATIONS, "in `/var/lib/mcads-node`")
     }
     there = {entry.name for entry in (node.parent / "data").iterdir()}
-    # a lock is held only by a node that runs; weights were made by `check`
+    # a lock is held only by a node that runs; no weights were fetched
     assert told - {"lock.ROLE", "models"} <= there
     assert {name.partition("-wal")[0].partition("-shm")[0] for name in there} <= told
 

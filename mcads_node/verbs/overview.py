@@ -118,7 +118,7 @@ def describe_model(data_dir: Path, name: str) -> dict[str, Any]:
         "architecture": manifest.architecture,
         "status": str(status),
         "weights_digest": store.verify(name) if status is ModelStatus.READY else None,
-        "source": source.url if isinstance(source, Download) else f"seed {source.seed}",
+        "source": source.url if isinstance(source, Download) else "shipped beside its manifest",
         "input": f"{seen.size} × {seen.size}, {seen.low:g}…{seen.high:g}",
         "demonstration": manifest.demonstration,
         "caution": manifest.caution,

@@ -67,11 +67,19 @@ class ServedNode:
         """Start it, and wait until it answers a C-ECHO of DCMTK's."""
         self.launch()
         deadline = time.monotonic() + START_SECONDS
-        while echoscu(self.port).returncode:
+        # a process each time only once there is a port
+        while not self._listens() or echoscu(self.port).returncode:
             assert self.process is not None
             assert self.process.poll() is None, self.log.read_text()[-3000:]
             assert time.monotonic() < deadline, self.log.read_text()[-3000:]
             time.sleep(0.2)
+
+    def _listens(self) -> bool:
+        # asked of the kernel: a connection would be one more event for the node to tell of
+        sockets = [line.split() for line in Path("/proc/net/tcp").read_text().splitlines()[1:]]
+        return any(
+            local.endswith(f":{self.port:04X}") and state == "0A" for _, local, _, state, *_ in sockets
+        )
 
     def launch(self) -> None:
         """Start it, without waiting."""
@@ -165,7 +173,7 @@ def served(
             "requestors": [{"ae_title": "MODALITY", "address": "127.0.0.1"}],
             "destinations": {"pacs": {"host": "127.0.0.1", **destination}, **(others or {})},
             "analysis": {
-                "model": "untrained-densenet121",
+                "model": "mcads-demo",
                 "allow_demonstration_models": True,
                 "workers": 1,
                 **analysis,

@@ -80,7 +80,7 @@ def attacked(
 
 def _rules() -> list[dict[str, Any]]:
     """One rule: report, summary page and one heatmap of each image."""
-    labels = store_at(Path()).manifest("untrained-densenet121").labels
+    labels = store_at(Path()).manifest("mcads-demo").labels
     return [
         {
             "name": "all",

@@ -142,7 +142,7 @@ def test_a_capture_is_shown_as_it_was_drawn(seen: Seen, name: str, kind: str) ->
     for colour in ("red", "amber"):
         expected = amount_of(colour, picture)
         assert amount_of(colour, part) == pytest.approx(expected, rel=0.4, abs=0.002), colour
-    assert amount_of("red", picture) > 0.01, "the band that says UNTRAINED"
+    assert amount_of("red", picture) > 0.01, "the band that says DEMONSTRATION"
     assert amount_of("red", seen.visit.shown["image"].viewport()) < 0.0001
 
 
