@@ -21,8 +21,9 @@ from mcads_node.profile import DEFAULT
 from mcads_node.result import ObjectKind, ReportContext
 from mcads_node.shipped import shipped_folder
 from mcads_node.task import Analysis, AnalysisRequest, WorkerSettings
+from tests.model_samples import DEMONSTRATION
 
-MODEL = "untrained-densenet121"
+MODEL = DEMONSTRATION
 NOW = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
 SENDER = Requestor(ae_title="MODALITY", address="127.0.0.1", called_ae_title="MCADS")
 SETS = [
@@ -136,8 +137,8 @@ class Loads:
     def __init__(self) -> None:
         self.names: list[str] = []
 
-    def __call__(self, _store: ModelStore, name: str, *, threads: int) -> Classifier:
-        assert threads == 1
+    def __call__(self, _store: ModelStore, name: str, *, threads: int, calibration: None) -> Classifier:
+        assert threads == 1 and calibration is None
         self.names.append(name)
         return cast(Classifier, f"classifier of {name}")
 
