@@ -25,7 +25,8 @@ RULES = [
     {
         "name": "chest",
         "when": {"Modality": ["CR", "DX"]},
-        "analyse": {"explain_top_finding": True},
+        # the phantom is healthy, and positive findings are wanted
+        "analyse": {"explain_top_finding": True, "thresholds": {"Nodule": 0.0, "Pneumonia": 0.0}},
         "complete_when": {"quiet_seconds": 0.5},
         "send_to": ["pacs"],
     },
