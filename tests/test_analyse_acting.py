@@ -22,7 +22,7 @@ from mcads_node.result import ObjectKind, ReportContext
 from mcads_node.shipped import shipped_folder
 from mcads_node.task import Analysis, AnalysisRequest, WorkerSettings
 
-MODEL = "untrained-densenet121"
+MODEL = "mcads-demo"
 NOW = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
 SENDER = Requestor(ae_title="MODALITY", address="127.0.0.1", called_ae_title="MCADS")
 SETS = [

@@ -296,13 +296,13 @@ def test_a_node_refuses_a_calibration_of_another_model(
 ) -> None:
     right = tmp_path / "right.yaml"
     calibrate(scored, "North", "platt", right)
-    assert check_model(configured(inputs, right).node, UNTRAINED) == scored.algorithm.weights_digest
+    assert check_model(configured(inputs, right).node, DEMONSTRATION) == scored.algorithm.weights_digest
     wrong = tmp_path / "wrong.yaml"
     wrong.write_text(yaml.safe_dump(Unsealed.model_validate(parts()).seal().model_dump(mode="json")))
     with pytest.raises(ModelUnusable, match=r"wrong\.yaml: it is for model densenet121-res224-all"):
-        check_model(configured(inputs, wrong).node, UNTRAINED)
+        check_model(configured(inputs, wrong).node, DEMONSTRATION)
     with pytest.raises(ConfigError, match="cannot be read"):
-        check_model(configured(inputs, tmp_path / "none.yaml").node, UNTRAINED)
+        check_model(configured(inputs, tmp_path / "none.yaml").node, DEMONSTRATION)
 
 
 def test_a_relative_calibration_is_refused() -> None:
