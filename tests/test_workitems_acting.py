@@ -26,6 +26,7 @@ from mcads_node.workitems import (
     InstanceState,
     Kind,
     Purpose,
+    Receipt,
     Refused,
     ShadowWish,
     Stored,
@@ -214,6 +215,19 @@ def test_the_same_again_and_other_content_under_its_uid_are_not_forwarded(store:
     store.record_received(received(), FORWARD)
     store.record_received(received(content="other"), FORWARD)
     assert store.pending_by_destination() == {"archive": 1, "pacs": 1}
+
+
+def test_an_original_that_is_held_for_its_patient_is_forwarded(store: Workitems) -> None:
+    store.record_received(replace(received("1"), patient="a" * 64), FORWARD)
+    other = replace(received("2"), patient="b" * 64)
+    assert store.record_received(other, FORWARD) is Receipt.HELD
+    assert store.pending_by_destination() == {"archive": 2, "pacs": 2}
+    # not another content under a UID that is known
+    stands_in = replace(received("1", content="moved"), patient="b" * 64)
+    assert store.record_received(stands_in, FORWARD) is Receipt.HELD
+    assert store.pending_by_destination() == {"archive": 2, "pacs": 2}
+    told = [each.why for each in study(store).events if each.what == "not forwarded"]
+    assert told[-1] == "another object came before under its UID"
 
 
 def test_an_original_that_was_refused_is_a_dead_letter(store: Workitems, clock: Clock) -> None:

@@ -111,10 +111,10 @@ def reload_rules(config: Path) -> str:
         message = f"the node keeps the rules that it has: {answer.said}"
         file = str(routes_file(config, node))
         raise ConfigError([Problem(file=file, line=None, key="", message=message)])
-    receiver = holder_of(node, Role.RECEIVE)
-    if receiver not in (None, process):
-        # it decides by the rules too, what is urgent and what is sent on
-        _tell(receiver)
+    # who takes objects in decides by the rules too: what is urgent, and what is sent on
+    for other in {holder_of(node, role) for role in (Role.RECEIVE, Role.TEND)} - {process}:
+        if other is not None:
+            _tell(other)
     return answer.said
 
 
