@@ -29,6 +29,8 @@ from mcads_node.task import Analysis, AnalysisRequest, Composed, ReportRequest, 
 
 #: how long a worker that has closed its pipe may take to be gone
 _EXIT_SECONDS = 10.0
+#: how long a new one may take to load the model; on a machine with much else to do that is minutes
+_LOAD_SECONDS = 600.0
 
 
 class WorkerLost(TransientError):
@@ -41,6 +43,8 @@ class _Task:
     entry: str
     arguments: tuple[Any, ...] = ()
     future: Future[Any] = field(default_factory=Future)
+    #: what is said of it where its time runs out
+    overdue: str = "it took longer than analysis.timeout_seconds, and its worker was ended"
 
 
 class Compute:
@@ -78,9 +82,9 @@ class Compute:
         """Submit one image; the future ends in a result, or in the NodeError that the work ended in."""
         return self._submit(_Task(entry="analyse", arguments=(request,)))
 
-    def compose(self, request: ReportRequest) -> Future[Composed]:
-        """Submit one study's report; the future ends as that of :meth:`analyse`."""
-        return self._submit(_Task(entry="compose", arguments=(request,)))
+    def compose(self, requests: tuple[ReportRequest, ...]) -> Future[Composed]:
+        """Submit one study's reports, one a model; the future ends as that of :meth:`analyse`."""
+        return self._submit(_Task(entry="compose", arguments=(requests,)))
 
     def score(self, data: bytes) -> Future[Scored | Declined]:
         """Submit one image of an audit, DICOM or a picture; the future ends as that of :meth:`analyse`."""
@@ -131,7 +135,7 @@ class _Slot(threading.Thread):
         self._worker: _Worker | None = None
 
     def run(self) -> None:
-        self._perform(_Task(entry="load", future=self.ready))
+        self._begin()
         while (task := self._tasks.get()) is not None:
             if task.future.set_running_or_notify_cancel():
                 self._perform(task)
@@ -139,43 +143,78 @@ class _Slot(threading.Thread):
 
     def is_ready(self) -> bool:
         worker = self._worker
-        return self.ready.done() and worker is not None and worker.is_alive()
+        return worker is not None and worker.has_loaded and worker.is_alive()
 
     def kill(self) -> None:
         worker = self._worker
         if worker is not None:
             worker.kill()
 
+    def _begin(self) -> None:
+        try:
+            self._have_worker()
+        except NodeError as error:
+            self.ready.set_exception(error)
+        except OSError as error:
+            self.ready.set_exception(_not_started(error))
+        else:
+            self.ready.set_result(None)
+
+    def _have_worker(self) -> _Worker:
+        """Give a worker that has loaded the model: the one there is, or a new one where that died.
+
+        Raises
+        ------
+        OSError
+            There is no process to be had.
+        NodeError
+            It did not load the model.
+        """
+        worker = self._worker
+        # one that died while it had nothing to do is no fault of the next work
+        if worker is not None and worker.is_alive():
+            return worker
+        self._drop()
+        self._worker = worker = _Worker(self._settings)
+        try:
+            late = f"the model was not loaded within {_LOAD_SECONDS:g} s"
+            worker.perform(_Task(entry="load", overdue=late), _LOAD_SECONDS)
+        except NodeError:
+            self._drop()
+            raise
+        worker.has_loaded = True
+        return worker
+
     def _perform(self, task: _Task) -> None:
         try:
-            # one that died while it had nothing to do is no fault of the next work
-            if self._worker is None or not self._worker.is_alive():
-                self._drop()
-                self._worker = _Worker(self._settings)
-        except OSError as error:
-            # too many processes or files, or no memory: that says nothing about the work, which was not begun
-            task.future.set_exception(TransientError(f"no worker could be started: {error.strerror}"))
+            worker = self._have_worker()
+        except (OSError, NodeError) as error:
+            # it could be loaded once: so it is the machine that fails, and the work was not begun
+            task.future.set_exception(_not_started(error))
             return
         try:
-            task.future.set_result(self._worker.perform(task, self._timeout))
+            task.future.set_result(worker.perform(task, self._timeout))
         except WorkerLost as error:
-            metrics.worker_ended("timeout" if self._worker is not None and self._worker.overdue else "crash")
+            metrics.worker_ended("timeout" if worker.overdue else "crash")
             self._drop()
             task.future.set_exception(error)
         except ModelUnusable as error:
-            # it could be loaded once: so it is this process that failed (memory, its device), not the image
+            # likewise: its memory, or its device
             self._drop()
-            task.future.set_exception(error if task.future is self.ready else WorkerLost(str(error)))
+            task.future.set_exception(WorkerLost(str(error)))
         except NodeError as error:
             task.future.set_exception(error)
-        except Exception as error:  # noqa: BLE001 - no process could be had, or what it said cannot be read
-            self._drop()
-            task.future.set_exception(WorkerLost(f"no worker could be used: {type(error).__name__}"))
 
     def _drop(self) -> None:
         worker, self._worker = self._worker, None
         if worker is not None:
             worker.end()
+
+
+def _not_started(error: OSError | NodeError) -> TransientError:
+    # too many processes or files, no memory, or no time: that says nothing about any work
+    said = error.strerror if isinstance(error, OSError) else str(error)
+    return TransientError(f"no worker could be started: {said}")
 
 
 class _Worker:
@@ -194,6 +233,7 @@ class _Worker:
             undo.pop_all()
         self._lock = threading.Lock()
         self.overdue = False
+        self.has_loaded = False
 
     def is_alive(self) -> bool:
         return self._process.is_alive()
@@ -219,12 +259,14 @@ class _Worker:
             kind, value = self._pipe.recv()
         except (EOFError, OSError) as error:
             self._process.join(_EXIT_SECONDS)
-            raise WorkerLost(self._manner_of_death()) from error
+            raise WorkerLost(self._manner_of_death(task)) from error
+        except Exception as error:  # what it said cannot be read
+            raise WorkerLost(f"no worker could be used: {type(error).__name__}") from error
         finally:
             timer.cancel()
         with self._lock:
             if self.overdue:
-                raise WorkerLost(self._manner_of_death())
+                raise WorkerLost(self._manner_of_death(task))
         if kind == "done":
             return value
         if kind == "raised":
@@ -236,9 +278,9 @@ class _Worker:
             self.overdue = True
             self._process.kill()
 
-    def _manner_of_death(self) -> str:
+    def _manner_of_death(self, task: _Task) -> str:
         if self.overdue:
-            return "it took longer than analysis.timeout_seconds, and its worker was ended"
+            return task.overdue
         code = self._process.exitcode
         if code is None:
             return "its worker does not answer any more"

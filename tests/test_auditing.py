@@ -249,14 +249,16 @@ def test_a_calibration_is_made_and_used(
 
 
 def test_what_a_calibration_says_can_be_evaluated(scored: ScoredSet, tmp_path: Path) -> None:
-    made = calibrate(scored, "North", "isotonic" if scored.patients > 400 else "platt", tmp_path / "n.yaml")
+    made = calibrate(scored, "North", "platt", tmp_path / "n.yaml")
     points = {o.label: o.operating_point for o in scored.manifest.outputs if o.operating_point}
     findings = tuple(made.apply(found, points) for found in scored.findings)
     spoken = replace(scored, findings=findings, algorithm=made.speak_through(scored.algorithm))
     before, after = evaluate(scored, None), evaluate(spoken, None)
     assert after["calibration"] == {"site": "North", "digest": made.digest}
     assert before["calibration"] is None
-    ours, theirs = after["labels"][0], before["labels"][0]
+    ours, theirs = (
+        next(each for each in told["labels"] if each["label"] == "Effusion") for told in (after, before)
+    )
     assert ours["auc"] == theirs["auc"]
     assert ours["sensitivity"] == theirs["sensitivity"]
     assert ours["ece"]["value"] < theirs["ece"]["value"]
@@ -294,13 +296,13 @@ def test_a_node_refuses_a_calibration_of_another_model(
 ) -> None:
     right = tmp_path / "right.yaml"
     calibrate(scored, "North", "platt", right)
-    assert check_model(configured(inputs, right)) == scored.algorithm.weights_digest
+    assert check_model(configured(inputs, right).node, DEMONSTRATION) == scored.algorithm.weights_digest
     wrong = tmp_path / "wrong.yaml"
     wrong.write_text(yaml.safe_dump(Unsealed.model_validate(parts()).seal().model_dump(mode="json")))
     with pytest.raises(ModelUnusable, match=r"wrong\.yaml: it is for model densenet121-res224-all"):
-        check_model(configured(inputs, wrong))
+        check_model(configured(inputs, wrong).node, DEMONSTRATION)
     with pytest.raises(ConfigError, match="cannot be read"):
-        check_model(configured(inputs, tmp_path / "none.yaml"))
+        check_model(configured(inputs, tmp_path / "none.yaml").node, DEMONSTRATION)
 
 
 def test_a_relative_calibration_is_refused() -> None:

@@ -14,13 +14,13 @@ from datetime import UTC, datetime, timedelta
 from multiprocessing import active_children
 from pathlib import Path
 from types import MappingProxyType
-from typing import cast
+from typing import Any, cast
 
 import pytest
 
 from mcads_node import phantom
 from mcads_node.backoff import RetryPolicy
-from mcads_node.compute import Compute, WorkerLost, _Slot
+from mcads_node.compute import _LOAD_SECONDS, Compute, WorkerLost, _Slot, _Worker
 from mcads_node.config import Rule, RuleBook
 from mcads_node.dispatch import Dispatcher, DispatchSettings
 from mcads_node.errors import InstanceUnreadable, ModelUnusable, TransientError
@@ -90,7 +90,7 @@ def test_work_is_done_and_comes_back_whole(compute: Compute) -> None:
         renditions=DEFAULT.renditions,
         context=ReportContext(series_started=NOW, created=NOW),
     )
-    assert [result.kind for result in compute.compose(report).result(TIMEOUT).objects] == ["sr", "summary"]
+    assert [result.kind for result in compute.compose((report,)).result(TIMEOUT).objects] == ["sr", "summary"]
 
 
 def test_what_the_work_raises_comes_back_as_itself(compute: Compute) -> None:
@@ -124,6 +124,30 @@ def test_a_worker_killed_while_idle_costs_nothing(compute: Compute) -> None:
         os.kill(pid, signal.SIGKILL)
         os.waitid(os.P_PID, pid, os.WEXITED | os.WNOWAIT)
     assert isinstance(compute.analyse(request()).result(TIMEOUT), Analysis)
+
+
+def test_the_time_to_load_is_not_taken_from_the_work(
+    compute: Compute, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    perform, asked = _Worker.perform, list[tuple[str, float]]()
+    lost = [WorkerLost("the model was not loaded in time")]
+
+    def recorded(self: _Worker, task: Any, timeout: float) -> Any:
+        asked.append((task.entry, timeout))
+        if task.entry == "load" and lost:
+            raise lost.pop()
+        return perform(self, task, timeout)
+
+    monkeypatch.setattr(_Worker, "perform", recorded)
+    for pid in workers():
+        os.kill(pid, signal.SIGKILL)
+        os.waitid(os.P_PID, pid, os.WEXITED | os.WNOWAIT)
+    # nothing was begun, so that no attempt is counted
+    error = compute.analyse(request()).exception(TIMEOUT)
+    assert type(error) is TransientError
+    assert str(error) == "no worker could be started: the model was not loaded in time"
+    assert isinstance(compute.analyse(request()).result(TIMEOUT), Analysis)
+    assert asked == [("load", _LOAD_SECONDS), ("load", _LOAD_SECONDS), ("analyse", TIMEOUT)]
 
 
 def test_a_worker_that_hangs_is_ended_and_the_other_works_on(

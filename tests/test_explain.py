@@ -63,8 +63,9 @@ def textbook(network: torch.nn.Module, picture: NDArray[np.float32]) -> list[NDA
     return maps
 
 
-@pytest.mark.parametrize("name", [SEEDED, DEMONSTRATION])
-def test_maps_equal_a_textbook_grad_cam(tmp_path: Path, name: str) -> None:
+# in smooth waves the trained network sees few findings: most of its maps are zero
+@pytest.mark.parametrize(("name", "not_flat"), [(SEEDED, 12), (DEMONSTRATION, 4)])
+def test_maps_equal_a_textbook_grad_cam(tmp_path: Path, name: str, not_flat: int) -> None:
     store = seeded_store(tmp_path) if name == SEEDED else shipped_store(tmp_path)
     classifier = load_classifier(store, name, device="cpu", threads=1)
     network = official_network(store) if name == SEEDED else classifier._network.module
@@ -75,7 +76,7 @@ def test_maps_equal_a_textbook_grad_cam(tmp_path: Path, name: str) -> None:
         for expected, heatmap in zip(textbook(network, picture), heatmaps, strict=True):
             np.testing.assert_allclose(heatmap.activation, expected, rtol=0, atol=1e-5)
             spread.append(float(expected.std()))
-    assert sum(each > 0.1 for each in spread) > 12  # the maps compared are not flat
+    assert sum(each > 0.1 for each in spread) > not_flat
 
 
 def test_maps_are_normalised_and_in_order(classifier: Classifier, inference: Inference) -> None:

@@ -74,7 +74,8 @@ def test_maps_equal_a_plain_implementation(tmp_path: Path, name: str, rectifiers
         expected = plain.map(copies, classifier.algorithm.labels.index(finding.label))
         np.testing.assert_allclose(heatmap.activation, expected, rtol=0, atol=1e-4)
         assert heatmap.activation.std() > 0.1
-    assert np.abs(made[0].activation - made[1].activation).max() > 0.1
+    # guided maps of findings resemble one another, in a network that learnt nothing most of all
+    assert np.abs(made[0].activation - made[1].activation).max() > 0.01
 
 
 def test_a_map_has_the_inputs_resolution_and_says_what_it_is(classifier: Classifier) -> None:

@@ -94,9 +94,12 @@ def test_the_first_match_wins_and_carries_what_the_rule_says() -> None:
     ]
     assert route(subject(Modality="DX"), rules) == Route(
         rule="chest",
+        model=None,
         explain=(),
         explain_top_finding=True,
         thresholds={"Edema": 0.4},
+        threshold_sets=(),
+        objects=None,
         checks={**CHECKS, "age": Verdict.PASS},
         send_to=("pacs", "archive"),
         quiet_seconds=3,

@@ -16,7 +16,7 @@ import yaml
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from mcads_node.config import RoutesConfig, parse_rules
+from mcads_node.config import Known, RoutesConfig, parse_rules
 from mcads_node.errors import ConfigError
 from mcads_node.instance import Declined
 from mcads_node.route import Outcome, Route, Term, judge, route, verdict
@@ -28,6 +28,9 @@ SCHEMA = jsonschema.Draft202012Validator(
     json.loads((ROOT / "config" / "routes.schema.json").read_text(encoding="utf-8"))
 )
 FILE = Path("routes.yaml")
+KNOWN = Known(destinations=["pacs"], labels_of={"m": ["Pneumothorax"]}, model="m")
+#: what a rule may do: analyse, decline, or read besides
+ACTIONS: list[dict[str, Any]] = [{}, {"decline": "no"}, {"analyse": {}, "shadow": True}]
 
 
 def reckoned(how: str, outcomes: Sequence[Outcome]) -> Outcome:
@@ -46,14 +49,11 @@ def check(term: Term) -> None:
 
 
 @settings(max_examples=150, deadline=None)
-@given(st.lists(st.tuples(whens(), st.booleans()), min_size=1, max_size=4), headers())
+@given(st.lists(st.tuples(whens(), st.sampled_from(ACTIONS)), min_size=1, max_size=4), headers())
 def test_a_decision_and_its_explanation_agree(
-    written: list[tuple[dict[str, Any], bool]], attributes: dict[str, str | None]
+    written: list[tuple[dict[str, Any], dict[str, Any]]], attributes: dict[str, str | None]
 ) -> None:
-    rules = [
-        rule(str(number), when, **({"decline": "no"} if declines else {}))
-        for number, (when, declines) in enumerate(written)
-    ]
+    rules = [rule(str(number), when, **action) for number, (when, action) in enumerate(written)]
     about = subject(**told(attributes))
     judged = judge(about, rules)
     for each in judged:
@@ -61,10 +61,12 @@ def test_a_decision_and_its_explanation_agree(
         check(each.term)
         opens = {Outcome.HOLDS} if each.rule.analyse else {Outcome.HOLDS, Outcome.UNDECIDED}
         assert each.matches == (each.term.outcome in opens)
-    assert not any(each.matches for each in judged[:-1])
-    assert len(judged) == len(rules) or judged[-1].matches
+    # a shadow takes nothing from the rules after it
+    assert all(each.rule.shadow for each in judged[:-1] if each.matches)
+    assert len(judged) == len(rules) or judged[-1].is_used
     outcome = route(about, rules)
-    assert outcome == verdict(judged)
+    assert outcome == verdict(judged, about)
+    assert outcome == route(about, [each for each in rules if not each.shadow])
     if isinstance(outcome, Route):
         assert (outcome.rule, judged[-1].term.outcome) == (judged[-1].rule.name, Outcome.HOLDS)
 
@@ -87,7 +89,7 @@ def test_what_is_decided_without_a_value_is_so_whatever_the_value(
 def test_what_the_node_reads_an_editor_finds_no_fault_with(when: dict[str, Any]) -> None:
     # JSON is YAML without aliases
     text = json.dumps({"routes": [{"name": "r", "when": when, "decline": "no"}]})
-    parse_rules(text, FILE, None, None)
+    parse_rules(text, FILE, Known())
     SCHEMA.validate(parse_document(text, FILE).plain)
 
 
@@ -138,7 +140,7 @@ structured = st.one_of(
 @example("routes: " + "[" * 5000)
 def test_any_text_is_read_or_refused_and_opens_no_door(text: str) -> None:
     try:
-        book = parse_rules(text, FILE, ["pacs"], ["Pneumothorax"])
+        book = parse_rules(text, FILE, KNOWN)
     except ConfigError as error:
         assert error.problems
         assert all(problem.file == "routes.yaml" and problem.message for problem in error.problems)

@@ -35,7 +35,9 @@ def cautions(
     """
     for number, rule in enumerate(rules):
         at: KeyPath = ("routes", number)
-        before = next((each for each in rules[:number] if _implies(rule.when, each.when)), None)
+        # a shadow takes nothing from the rules after it
+        takers = (each for each in rules[:number] if not each.shadow)
+        before = next((each for each in takers if implies(rule.when, each.when)), None)
         if before is not None:
             said = f"rule {rule.name!r} is never reached: rule {before.name!r} takes all of it before"
             yield _problem(document, (*at, "name"), said)
@@ -43,7 +45,7 @@ def cautions(
         if rule.analyse is not None:
             for place, said in _unlikely(rule.when):
                 yield _problem(document, (*at, "when", *place), said)
-    used = {name for rule in rules for name in rule.send_to}
+    used = {name for rule in rules for name in (*rule.send_to, *rule.forward)}
     for name in destinations or ():
         if name not in used:
             yield _problem(document, ("routes",), f"no rule sends anything to the destination {name!r}")
@@ -56,7 +58,7 @@ def _problem(document: Document, at: KeyPath, message: str) -> Problem:
 # --- implication
 
 
-def _implies(narrow: When, wide: When) -> bool:
+def implies(narrow: When, wide: When) -> bool:
     """Whether all that `narrow` lets pass `wide` lets pass, as far as that can be seen without trying."""
     return all(any(_covers(broad, each) for each in narrow) for broad in wide)
 

@@ -193,6 +193,9 @@ class Group:
     branches: tuple[When, ...]
 
 
+#: the schema's own definition is added where it is written as a whole
+WHEN_SCHEMA = {"title": "When"}
+
 #: all of which must hold
 When = tuple[Asked | Group | Hours, ...]
 

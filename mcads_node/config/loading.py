@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 from mcads_node.config.cautions import cautions
+from mcads_node.config.crossing import Known, faults, overlaps
 from mcads_node.config.node import NodeConfig
 from mcads_node.config.rules import RoutesConfig, Rule
 from mcads_node.config.sources import SOURCES
@@ -80,8 +81,8 @@ def load_configuration(path: Path, labels_of: Mapping[str, Iterable[str]]) -> Co
         problems.append(Problem(file=str(path), line=line, key="analysis.model", message=message))
     book = RuleBook()
     try:
-        destinations = _keys(document.plain, "destinations")
-        book = load_rules(path.parent / node.routes, destinations, labels_of.get(model))
+        known = replace(known_to(node, labels_of), destinations=_keys(document.plain, "destinations"))
+        book = load_rules(path.parent / node.routes, known)
     except ConfigError as error:
         problems += error.problems
     if problems:
@@ -89,31 +90,43 @@ def load_configuration(path: Path, labels_of: Mapping[str, Iterable[str]]) -> Co
     return Configuration(node=node, book=book)
 
 
-def load_rules(path: Path, destinations: Iterable[str] | None, labels: Iterable[str] | None) -> RuleBook:
+def known_to(node: NodeConfig, labels_of: Mapping[str, Iterable[str]] | None) -> Known:
+    """Say what the rules of a node may name."""
+    return Known(
+        destinations=tuple(node.destinations),
+        objects={name: each.objects for name, each in node.destinations.items()},
+        labels_of=labels_of,
+        model=node.analysis.model,
+    )
+
+
+def load_rules(path: Path, known: Known) -> RuleBook:
     """Read ``routes.yaml`` at `path`.
 
     Parameters
     ----------
     path
         The file.
-    destinations, labels
-        What rules may name; None: anything.
+    known
+        What rules may name.
 
     Raises
     ------
     ConfigError
         With all problems.
     """
-    return parse_rules(read_text(path), path, destinations, labels)
+    return parse_rules(read_text(path), path, known)
 
 
-def parse_rules(
-    text: str, path: Path, destinations: Iterable[str] | None, labels: Iterable[str] | None
-) -> RuleBook:
+def parse_rules(text: str, path: Path, known: Known) -> RuleBook:
     """Read rules from `text`, which stands, or is to stand, at `path`; otherwise as `load_rules`."""
     document = parse_document(text, path)
-    rules = document.fit(RoutesConfig, {"destinations": destinations, "labels": labels}).routes
-    return RuleBook(rules=rules, text=text, cautions=tuple(cautions(document, rules, destinations)))
+    routes = document.fit(RoutesConfig, {"destinations": known.destinations})
+    found = faults(document, routes, known)
+    if found:
+        raise ConfigError(found)
+    doubts = (*cautions(document, routes.routes, known.destinations), *overlaps(document, routes, known))
+    return RuleBook(rules=routes.routes, text=text, cautions=doubts)
 
 
 def _keys(plain: Any, section: str) -> tuple[str, ...]:

@@ -12,10 +12,10 @@ from pydantic import BaseModel
 from pydicom.datadict import dictionary_description, tag_for_keyword
 
 from mcads_node.config.attributes import Fact
-from mcads_node.config.conditions import DEEPEST, GROUPS, WORDS_SCHEMA, Condition
+from mcads_node.config.conditions import DEEPEST, GROUPS, WHEN_SCHEMA, WORDS_SCHEMA, Condition
 from mcads_node.config.hours import Hours
 from mcads_node.config.node import NodeConfig
-from mcads_node.config.rules import WHEN_SCHEMA, RoutesConfig
+from mcads_node.config.rules import RoutesConfig
 
 _DRAFT = "https://json-schema.org/draft/2020-12/schema"
 _REF = "#/$defs/"
@@ -46,9 +46,13 @@ def _schema(model: type[BaseModel], title: str) -> dict[str, Any]:
 def _routes() -> dict[str, Any]:
     schema = _schema(RoutesConfig, "routes.yaml of an MCADS node")
     definitions = schema["$defs"]
-    rule = definitions["Rule"]["properties"]
-    assert rule["when"] == WHEN_SCHEMA  # noqa: S101 - the place that is filled in here
-    rule["when"] = {"$ref": f"{_REF}When"}
+    for name in ("Rule", "ThresholdSet"):
+        properties = definitions[name]["properties"]
+        assert properties["when"].items() >= WHEN_SCHEMA.items()  # noqa: S101 - the place that is filled in here
+        properties["when"] = {"$ref": f"{_REF}When"}
+    hours = definitions["Rule"]["properties"]["schedule"]
+    # one, or a list
+    definitions["Rule"]["properties"]["schedule"] = {"anyOf": [hours["items"], hours]}
     definitions |= {
         "When": _when(),
         "Condition": {

@@ -172,7 +172,7 @@ class Dispatcher:
                 self._ledger.note_rules(item, request.rules_digest)
                 future = self._compute.analyse(request)
             else:
-                future = self._compute.compose(self._briefing.report(item))
+                future = self._compute.compose(self._briefing.reports(item))
         except Exception as error:  # noqa: BLE001 - it ends as the work's own failure would, in one place
             future = Future()
             future.set_exception(error)

@@ -45,10 +45,10 @@ SERIES_NUMBER: Final[Mapping[ObjectKind, int]] = MappingProxyType(
     }
 )
 
-#: Series Number and what follows the description, by the method of heatmaps that have a series of their own;
-#: 9909 is that of rejection notes
+#: Series Number and word of the description, by the method of heatmaps that have a series of their own; 9909
+#: is that of rejection notes
 _OF_METHOD: Final[Mapping[str, tuple[int, str]]] = MappingProxyType(
-    {COMBINED: (9910, "all findings"), PLI: (9911, "pixel-level")}
+    {COMBINED: (9910, "combined maps"), PLI: (9911, "pixel maps")}
 )
 
 #: bytes of LO: it has 64 characters, and some readers count bytes
@@ -155,7 +155,7 @@ def series_description(kind: ObjectKind, algorithm: Algorithm, own: str = "", me
     _, told = _OF_METHOD.get(method, (0, ""))
     if own:
         return _cut(" ".join(filter(None, (algorithm.caution, own, told))))
-    word, caution = " ".join(filter(None, (_SERIES_WORD[kind], told))), algorithm.caution
+    word, caution = told or _SERIES_WORD[kind], algorithm.caution
     # the caution is never cut: for a long one the name goes, then the brand, and at last it stands first
     orders = (
         ("MCADS AI", word, caution, f"({algorithm.name})"),

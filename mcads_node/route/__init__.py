@@ -5,7 +5,18 @@ hold and why, ``route`` what follows. Whoever explains a decision asks `judge`, 
 """
 
 from mcads_node.route.matching import Outcome, Term
-from mcads_node.route.route import Judgement, Route, judge, route, verdict
+from mcads_node.route.route import Judgement, Route, judge, route, route_by, verdict
 from mcads_node.route.values import Subject, read_subject
 
-__all__ = ["Judgement", "Outcome", "Route", "Subject", "Term", "judge", "read_subject", "route", "verdict"]
+__all__ = [
+    "Judgement",
+    "Outcome",
+    "Route",
+    "Subject",
+    "Term",
+    "judge",
+    "read_subject",
+    "route",
+    "route_by",
+    "verdict",
+]

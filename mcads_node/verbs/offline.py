@@ -12,7 +12,7 @@ from pathlib import Path
 
 from mcads_node.calibration import Calibration
 from mcads_node.compute import Compute, WorkerLost
-from mcads_node.config import RuleBook, load_rules
+from mcads_node.config import Known, RuleBook, load_rules
 from mcads_node.errors import NodeError, PermanentError
 from mcads_node.finding import Algorithm, Finding
 from mcads_node.instance import Circumstances, Declined, InputCheck, Requestor
@@ -108,8 +108,7 @@ def offline_compute(
 
 def rules_in(routes: Path | None) -> RuleBook:
     """Read the rules of a ``routes.yaml``, or those that are shipped; destinations are not asked for."""
-    path = routes or shipped_folder("config") / "routes.yaml"
-    return load_rules(path, destinations=None, labels=None)
+    return load_rules(routes or shipped_folder("config") / "routes.yaml", Known())
 
 
 def files_in(paths: Iterable[Path]) -> Iterator[Path]:
@@ -172,8 +171,8 @@ class _Run:
         self._compute = compute
         self._book = book
         self._context = context
-        #: by Study Instance UID: what its report needs, without the large objects
-        self._studies: dict[str, list[ReadingRecord]] = {}
+        #: by Study Instance UID and model: what a report needs, without the large objects
+        self._studies: dict[str, dict[Algorithm, list[ReadingRecord]]] = {}
         self._files: dict[str, Path] = {}
         self.algorithm: Algorithm | None = None
         self.written: list[WrittenObject] = []
@@ -206,7 +205,8 @@ class _Run:
             return FileOutcome(file=file, reason=reason)
         self._files[instance] = file
         self.algorithm = analysis.algorithm
-        self._studies.setdefault(study, []).append(analysis.record())
+        by_model = self._studies.setdefault(study, {})
+        by_model.setdefault(analysis.algorithm, []).append(analysis.record())
         self._write(study, analysis.objects)
         return FileOutcome(
             file=file,
@@ -220,16 +220,18 @@ class _Run:
 
     def report(self) -> None:
         """Make every study's report."""
-        for study, records in self._studies.items():
-            assert self.algorithm is not None  # noqa: S101 - a study is here only once an image was analysed
-            request = ReportRequest(
-                readings=tuple(records),
-                algorithm=self.algorithm,
-                renditions=DEFAULT.renditions,
-                context=self._context,
+        for study, by_model in self._studies.items():
+            requests = tuple(
+                ReportRequest(
+                    readings=tuple(records),
+                    algorithm=algorithm,
+                    renditions=DEFAULT.renditions,
+                    context=self._context,
+                )
+                for algorithm, records in by_model.items()
             )
             try:
-                self._write(study, self._compute.compose(request).result().objects)
+                self._write(study, self._compute.compose(requests).result().objects)
             except (PermanentError, WorkerLost) as error:
                 self.problems.append(f"study {study}: no report: {error}")
 

@@ -17,8 +17,7 @@ _NAMED = 20
 def show_rules(console: Console, found: Mapping[str, Any]) -> None:
     """Print what ``routes check`` found."""
     for rule in found["rules"]:
-        does = f"analyses, results to {', '.join(rule['send_to'])}" if rule["analyses"] else "declines"
-        _line(console, f"{rule['name']}: {does}")
+        _line(console, f"{rule['name']}: {_does(rule)}")
     for caution in found["cautions"]:
         place = f"{caution['file']}:{caution['line']}: {caution['key']}"
         console.print(
@@ -27,12 +26,21 @@ def show_rules(console: Console, found: Mapping[str, Any]) -> None:
     _line(console, f"{len(found['rules'])} rules, digest {found['digest']}")
 
 
+def _does(rule: Mapping[str, Any]) -> str:
+    if rule["shadow"]:
+        return "reads besides, as a shadow"
+    does = f"analyses, results to {', '.join(rule['send_to'])}" if rule["analyses"] else "declines"
+    does += f", originals to {', '.join(rule['forward'])}" if rule["forward"] else ""
+    return does + (f", {rule['priority']}" if rule["priority"] != "routine" else "")
+
+
 def show_explanation(console: Console, images: Sequence[Mapping[str, Any]]) -> None:
     """Print which rule each image falls under, and every term."""
     for image in images:
         console.print(f"[bold]{escape(str(image['image']))}[/]", highlight=False, soft_wrap=True)
         for rule in image["rules"]:
             matches = "matches" if rule["matches"] else "does not match"
+            matches += ", as a shadow: the rules after it are asked as well" if rule["shadow"] else ""
             _line(console, f"  {rule['name']}: {matches}")
             _terms(console, rule["terms"], "    ")
         _line(console, f"  {image['decision']}")

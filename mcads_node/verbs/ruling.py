@@ -10,7 +10,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from mcads_node.config import NodeConfig, RuleBook, load_rules, parse_rules
+from mcads_node.config import NodeConfig, RuleBook, known_to, load_rules, parse_rules
 from mcads_node.errors import ConfigError, NodeError, PermanentError, Problem, TransientError
 from mcads_node.service import Role, holder_of, labels_of
 from mcads_node.verbs.overview import state_of
@@ -40,7 +40,7 @@ def read_rules(config: Path, file: Path | None) -> RuleBook:
     """
     node = load_yaml(config, NodeConfig)
     path = file or routes_file(config, node)
-    return load_rules(path, node.destinations, labels_of().get(node.analysis.model))
+    return load_rules(path, known_to(node, labels_of()))
 
 
 def routes_file(config: Path, node: NodeConfig) -> Path:
@@ -59,6 +59,9 @@ def describe_rules(book: RuleBook, file: Path) -> dict[str, Any]:
                 "analyses": rule.analyse is not None,
                 "decline": rule.decline,
                 "send_to": list(rule.send_to),
+                "forward": list(rule.forward),
+                "priority": rule.urgency.word,
+                "shadow": rule.shadow,
             }
             for rule in book.rules
         ],
@@ -108,6 +111,10 @@ def reload_rules(config: Path) -> str:
         message = f"the node keeps the rules that it has: {answer.said}"
         file = str(routes_file(config, node))
         raise ConfigError([Problem(file=file, line=None, key="", message=message)])
+    # who takes objects in decides by the rules too: what is urgent, and what is sent on
+    for other in {holder_of(node, role) for role in (Role.RECEIVE, Role.TEND)} - {process}:
+        if other is not None:
+            _tell(other)
     return answer.said
 
 
@@ -181,7 +188,7 @@ def roll_back(config: Path, digest: str | None) -> dict[str, Any]:
     version = _before(config) if digest is None else version_of(config, digest)
     node = load_yaml(config, NodeConfig)
     path = routes_file(config, node)
-    parse_rules(version.text, path, node.destinations, labels_of().get(node.analysis.model))
+    parse_rules(version.text, path, known_to(node, labels_of()))
     kept = replace_file(path, version.text)
     runs = holder_of(node, Role.ANALYSE) is not None
     return {

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -13,7 +13,8 @@ from mcads_node.admit import admit
 from mcads_node.config import NodeConfig, RuleBook
 from mcads_node.errors import FileUnreadable, InstanceUnreadable, NodeError, PermanentError
 from mcads_node.instance import Circumstances, Declined, Requestor
-from mcads_node.route import Route, Subject, Term, judge, read_subject, route, verdict
+from mcads_node.priority import Priority
+from mcads_node.route import Judgement, Route, Subject, Term, judge, read_subject, verdict
 from mcads_node.state import State
 from mcads_node.verbs.overview import state_of, which
 from mcads_node.workitems import TriedInstance
@@ -79,8 +80,8 @@ def _of_held(state: State, image: TriedInstance, book: RuleBook) -> dict[str, An
 
 def _explained(subject: Subject, book: RuleBook) -> dict[str, Any]:
     judged = judge(subject, book.rules)
-    used = judged[-1].rule.name if judged and judged[-1].matches else None
-    decision = _label(verdict(judged))
+    used = judged[-1].rule.name if judged and judged[-1].is_used else None
+    decision = _label(judged, verdict(judged, subject))
     before = admit(subject.header)
     if before is not None:
         decision, used = f"declined before any rule is asked: {before.reason}", None
@@ -92,6 +93,7 @@ def _explained(subject: Subject, book: RuleBook) -> dict[str, Any]:
             {
                 "name": each.rule.name,
                 "matches": each.matches,
+                "shadow": each.rule.shadow,
                 "outcome": str(each.term.outcome),
                 "terms": [_term(term) for term in each.term.terms],
             }
@@ -107,10 +109,20 @@ def _term(term: Term) -> dict[str, Any]:
     return told | {"found": term.found}
 
 
-def _label(outcome: Route | Declined) -> str:
+def _label(judged: Sequence[Judgement], outcome: Route | Declined) -> str:
     if isinstance(outcome, Declined):
-        return f"declined: {outcome.reason}"
-    return f"analysed by rule {outcome.rule!r}, results to {', '.join(outcome.send_to) or 'nobody'}"
+        told = [f"declined: {outcome.reason}"]
+    else:
+        told = [f"analysed by rule {outcome.rule!r}, results to {', '.join(outcome.send_to) or 'nobody'}"]
+    used = judged[-1].rule if judged and judged[-1].is_used else None
+    if used is not None and used.forward:
+        told.append(f"original to {', '.join(used.forward)}")
+    if used is not None and used.urgency is not Priority.ROUTINE:
+        told.append(f"priority {used.urgency.word}")
+    if used is not None and used.schedule:
+        told.append(f"only {' or '.join(map(str, used.schedule))}")
+    shadows = [each.rule.name for each in judged if each.matches and each.rule.shadow]
+    return "; ".join([*told, *(f"read besides by the shadow {name!r}" for name in shadows)])
 
 
 class _NotHeld(Exception):
@@ -232,9 +244,9 @@ def _try(state: State, image: TriedInstance, books: tuple[RuleBook, RuleBook], f
     if admit(subject.header) is not None:
         found.before_rules += 1
         return
-    old, new = (route(subject, book.rules) for book in books)
-    if old != new:
-        told = _label(old), _label(new)
-        if told[0] == told[1]:
-            told = told[0], f"{told[1]}, in another way"
+    judged = [judge(subject, book.rules) for book in books]
+    outcomes = [verdict(each, subject) for each in judged]
+    old, new = (_label(*each) for each in zip(judged, outcomes, strict=True))
+    if outcomes[0] != outcomes[1] or old != new:
+        told = old, new if old != new else f"{new}, in another way"
         found.changes.setdefault(told, []).append(image.number)

@@ -5,8 +5,9 @@
 * ``records``, ``outcomes``, ``overview`` the words; ``schema`` the tables; ``engine`` transactions and what
   errors mean
 * ``receiving``, ``queue``, ``failing``, ``completing``, ``deliveries``, ``destinations``, ``commitment``,
-  ``undelivered``, ``studies``, ``retracting``, ``moving`` the transactions; ``completeness`` says when a
-  study is complete, ``patients`` whose it is, ``settled`` when nothing is left to be done for it
+  ``undelivered``, ``studies``, ``retracting``, ``moving``, ``reanalysing``, ``hours`` the transactions;
+  ``completeness`` says when a study is complete, ``patients`` whose it is, ``settled`` when nothing is left
+  to be done for it; ``planning``, ``extent`` and ``outgoing`` what several of them share
 * ``ruling`` which rules were used, and what they can be tried on
 * ``backlog``, ``alerting``, ``watching``, ``chronicle``, ``drifting`` what is told of all this
 * ``store`` puts them together
@@ -42,15 +43,19 @@ from mcads_node.workitems.overview import (
     StudyRecord,
     WorkRecord,
 )
+from mcads_node.workitems.reanalysing import Reanalysis, Wish
 from mcads_node.workitems.records import (
     AnalysedImage,
+    Handling,
     InstanceAnalysed,
     InstanceDeclined,
     InstanceState,
     Kind,
     Lease,
     LostLease,
+    Purpose,
     Receipt,
+    ShadowWish,
     StoredResult,
     StudyForReport,
     Workitem,
@@ -86,6 +91,7 @@ __all__ = [
     "Event",
     "EventLine",
     "FileKind",
+    "Handling",
     "HeldInstance",
     "InstanceAnalysed",
     "InstanceDeclined",
@@ -96,8 +102,10 @@ __all__ = [
     "LeaseWatch",
     "LostLease",
     "Outcome",
+    "Purpose",
     "QuarantinedWork",
     "Queue",
+    "Reanalysis",
     "Receipt",
     "Refused",
     "Released",
@@ -107,6 +115,7 @@ __all__ = [
     "Retried",
     "RulesVersion",
     "ScoredImage",
+    "ShadowWish",
     "Snapshot",
     "Span",
     "Stored",
@@ -118,6 +127,7 @@ __all__ = [
     "TriedInstance",
     "TurnedAway",
     "TurnedAwayRecord",
+    "Wish",
     "WorkPolicy",
     "WorkRecord",
     "WorkState",

@@ -5,8 +5,16 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import datetime
 
+from mcads_node.priority import Priority
 from mcads_node.workitems.outcomes import DeliveryState
-from mcads_node.workitems.records import InstanceAnalysed, InstanceState, Kind, StoredResult, WorkState
+from mcads_node.workitems.records import (
+    InstanceAnalysed,
+    InstanceState,
+    Kind,
+    Purpose,
+    StoredResult,
+    WorkState,
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -40,10 +48,30 @@ class StudyLine:
     deliveries: dict[DeliveryState, int]
     #: destinations for which anything waits
     waiting_for: tuple[WaitingFor, ...] = ()
+    #: until when the first of its images waits that is analysed at its hours only; None: none does
+    held_until: datetime | None = None
     #: last revision that was reported; 0 for none
     revision: int
     #: work that is still to be done
     open_workitems: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class DeliveryRecord:
+    """One delivery of a result."""
+
+    number: int
+    destination: str
+    state: DeliveryState
+    attempts: int
+    due_at: datetime
+    ended_at: datetime | None
+    status: int | None
+    reason: str | None
+    #: the refused delivery whose object this one's stands in for
+    stands_in_for: int | None
+    #: when the destination is asked, or asked again, whether it keeps the object; None: it need not be asked
+    commitment_due_at: datetime | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -64,25 +92,12 @@ class InstanceRecord:
     file_deleted_at: datetime | None
     #: of the rules that it was treated by
     rules_digest: str | None
+    #: the one that reports speak of
     analysis: InstanceAnalysed | None
-
-
-@dataclass(frozen=True, kw_only=True)
-class DeliveryRecord:
-    """One delivery of a result."""
-
-    number: int
-    destination: str
-    state: DeliveryState
-    attempts: int
-    due_at: datetime
-    ended_at: datetime | None
-    status: int | None
-    reason: str | None
-    #: the refused delivery whose object this one's stands in for
-    stands_in_for: int | None
-    #: when the destination is asked, or asked again, whether it keeps the object; None: it need not be asked
-    commitment_due_at: datetime | None = None
+    #: what was found and is not reported, in the order it was
+    shadows: tuple[InstanceAnalysed, ...] = ()
+    #: where it is sent as it was received
+    forwarded: tuple[DeliveryRecord, ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -113,9 +128,17 @@ class WorkRecord:
     state: WorkState
     #: of an analyse item
     instance_number: int | None
+    purpose: Purpose | None
+    #: of a shadow: the rule that it follows; None: the one that the image falls under
+    rule: str | None
+    #: that reads, instead of the rule's
+    model: str | None
+    priority: Priority
     #: of a report item
     revision: int | None
     due_at: datetime
+    #: it waits for its hours; None: it may be done now
+    held_until: datetime | None
     attempts: int
     worker: str | None
     reason: str | None

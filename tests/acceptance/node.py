@@ -25,7 +25,8 @@ RULES = [
     {
         "name": "chest",
         "when": {"Modality": ["CR", "DX"]},
-        "analyse": {"explain_top_finding": True},
+        # the phantom is healthy, and positive findings are wanted
+        "analyse": {"explain_top_finding": True, "thresholds": {"Nodule": 0.0, "Pneumonia": 0.0}},
         "complete_when": {"quiet_seconds": 0.5},
         "send_to": ["pacs"],
     },
@@ -155,13 +156,14 @@ def served(
     environment: Mapping[str, str] | None = None,
     *,
     sections: Mapping[str, Any] | None = None,
+    routes: Mapping[str, Any] | None = None,
     arguments: tuple[str, ...] = (),
     **analysis: Any,
 ) -> Iterator[ServedNode]:
     """Run a node in `folder` that takes from MODALITY and sends to `destination` (ae_title, port) and others.
 
     It is called ``pacs`` in `rules`; `others` are further destinations by their names, `sections` further
-    sections of ``node.yaml``.
+    sections of ``node.yaml``, `routes` of ``routes.yaml``.
     """
     folder.mkdir(parents=True, exist_ok=True)
     node = ServedNode(folder=folder, port=free_port(), environment=environment or {}, arguments=arguments)
@@ -180,7 +182,7 @@ def served(
             **(sections or {}),
         },
     )
-    write_yaml(folder / "routes.yaml", {"routes": rules or RULES})
+    write_yaml(folder / "routes.yaml", {**(routes or {}), "routes": rules or RULES})
     node.start()
     try:
         yield node

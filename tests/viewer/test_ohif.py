@@ -81,6 +81,8 @@ def seen(pacs: Peer, tmp_path_factory: pytest.TempPathFactory) -> Seen:
 def _study(pacs: Peer, folder: Path) -> str:
     """Let a node report a study to the PACS that has it; gives its UID."""
     images = [phantom.radiograph(view, rows=800, columns=640) for view in (View.PA, View.LATERAL)]
+    # maps of one finding on images of one number have one number as well, and their order would be chance
+    images[1].InstanceNumber = 2
     files = []
     for number, image in enumerate(images):
         files.append(folder / f"{number}.dcm")
