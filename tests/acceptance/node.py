@@ -63,10 +63,10 @@ class ServedNode:
     def log(self) -> Path:
         return self.folder / "node.log"
 
-    def start(self) -> None:
+    def start(self, seconds: float = START_SECONDS) -> None:
         """Start it, and wait until it answers a C-ECHO of DCMTK's."""
         self.launch()
-        deadline = time.monotonic() + START_SECONDS
+        deadline = time.monotonic() + seconds
         while echoscu(self.port).returncode:
             assert self.process is not None
             assert self.process.poll() is None, self.log.read_text()[-3000:]
