@@ -25,7 +25,7 @@ from mcads_node.infer import infer
 from mcads_node.instance import Declined, ModelGeometry, Radiograph
 from mcads_node.profile import OF_IMAGES, wanted
 from mcads_node.read.device import device_of
-from mcads_node.read.radiograph import header_of, read_dataset, read_header, read_radiograph
+from mcads_node.read.radiograph import header_of, read_dataset, read_radiograph
 from mcads_node.report.basic_text import basic_text_report
 from mcads_node.report.capture import heatmap_capture, summary_capture, thumbnail
 from mcads_node.report.key_objects import key_objects
@@ -35,7 +35,7 @@ from mcads_node.report.segmentation import segmentation
 from mcads_node.report.sr import measurement_report
 from mcads_node.resample import geometry_for, model_input
 from mcads_node.result import ImageReading, ObjectKind, Referenced, Rendition, ReportContext, ResultObject
-from mcads_node.route import Route, route
+from mcads_node.route import Route, Subject, read_subject, route, route_by
 from mcads_node.task import Analysis, AnalysisRequest, Composed, HeatmapRecord, ReadingRecord, ReportRequest
 
 #: kinds without which there is no report: where one cannot be made, the reason is the study's
@@ -58,8 +58,17 @@ _OF_THE_STUDY: Final[
 }
 
 
-def analyse(request: AnalysisRequest, classifier: Classifier) -> Analysis | Declined:
+def analyse(
+    request: AnalysisRequest, classifier_of: Callable[[str | None], Classifier]
+) -> Analysis | Declined:
     """Lead one radiograph along its way: admit, route, read, gate, infer, explain, draw.
+
+    Parameters
+    ----------
+    request
+        The image, and what is to be done with it.
+    classifier_of
+        Gives the classifier of a model's name, and the node's own of None.
 
     Raises
     ------
@@ -68,25 +77,28 @@ def analyse(request: AnalysisRequest, classifier: Classifier) -> Analysis | Decl
     ModelUnusable
         The classifier gave no usable scores.
     """
-    header = read_header(request.data)
-    declined = admit(header)
+    subject = read_subject(request.data, request.circumstances)
+    declined = admit(subject.header)
     if declined is not None:
         return declined
-    routed = route(header, request.requestor, request.rules)
+    routed = _routed(subject, request)
     if isinstance(routed, Declined):
         return routed
+    classifier = classifier_of(request.model or routed.model)
+    threshold_set, thresholds = _thresholds(routed, request, classifier)
     radiograph = read_radiograph(read_dataset(request.data))
     rows, columns = radiograph.pixels.shape
     geometry = geometry_for(rows, columns, classifier.input_size)
     square = model_input(radiograph.pixels, geometry)
     radiograph = replace(radiograph, checks=failed_checks(radiograph, square, routed.checks))
-    inference = infer(classifier, square, routed.thresholds, radiograph.checks)
+    inference = infer(classifier, square, thresholds, radiograph.checks)
     heatmaps = _explanations(classifier, inference, geometry, routed)
     made = _draw(radiograph, heatmaps, classifier.algorithm, request, routed)
     strongest = max(heatmaps, key=lambda heatmap: heatmap.finding.score, default=None)
     return Analysis(
         route=routed,
         algorithm=classifier.algorithm,
+        threshold_set=threshold_set,
         view=radiograph.view,
         device=device_of(radiograph.header),
         findings=inference.findings,
@@ -97,6 +109,36 @@ def analyse(request: AnalysisRequest, classifier: Classifier) -> Analysis | Decl
         objects=tuple(made.objects),
         omitted=tuple(made.omitted),
     )
+
+
+def _routed(subject: Subject, request: AnalysisRequest) -> Route | Declined:
+    routed: Route | Declined
+    if request.rule is None:
+        routed = route(subject, request.rules)
+    else:
+        named = next((each for each in request.rules if each.name == request.rule), None)
+        if named is None or named.analyse is None:
+            return Declined(reason=f"the shadow rule {request.rule!r} is not there any more")
+        routed = route_by(named, named.analyse, subject)
+    if isinstance(routed, Route) and request.shadow:
+        return replace(routed, explain=(), send_to=())
+    return routed
+
+
+def _thresholds(
+    routed: Route, request: AnalysisRequest, classifier: Classifier
+) -> tuple[str | None, Mapping[str, float]]:
+    """Choose the threshold set of the route, and give its name and all thresholds that are not the model's.
+
+    They are of the route's model: another one that reads instead of it keeps to its own.
+    """
+    manifest = classifier.manifest
+    if request.model is not None and request.model != (routed.model or request.default_model):
+        return None, {}
+    for each in routed.threshold_sets:
+        if each.version in (None, manifest.version):
+            return each.name, {**each.thresholds, **routed.thresholds}
+    return None, routed.thresholds
 
 
 def _explanations(
@@ -114,9 +156,10 @@ def _encoded(header: Dataset) -> bytes:
 
 
 class _Made:
-    """Objects as they are made, and why one could not be."""
+    """Objects as they are made for a model, and why one could not be."""
 
-    def __init__(self) -> None:
+    def __init__(self, algorithm: Algorithm) -> None:
+        self._device_uid = algorithm.device_uid
         self.objects: list[ResultObject] = []
         self.omitted: list[str] = []
 
@@ -131,7 +174,7 @@ class _Made:
             return
         # None: there is nothing to say, such as a key object selection without a positive image
         if made is not None:
-            self.objects.append(made)
+            self.objects.append(replace(made, device_uid=self._device_uid))
 
 
 def _draw(
@@ -142,10 +185,11 @@ def _draw(
     routed: Route,
 ) -> _Made:
     """Make all objects of this image that the route's destinations want; without a heatmap there is none."""
-    made = _Made()
+    made = _Made(algorithm)
     if not heatmaps:
         return made
-    for rendition in wanted(request.profiles, routed.send_to, OF_IMAGES):
+    kinds = OF_IMAGES if routed.objects is None else OF_IMAGES & set(routed.objects)
+    for rendition in wanted(request.profiles, routed.send_to, kinds):
         said = (algorithm, request.context, rendition)
         if rendition.kind is ObjectKind.HEATMAP:
             for heatmap in heatmaps:
@@ -167,7 +211,7 @@ def compose(request: ReportRequest) -> Composed:
     """
     readings = tuple(_reading(record, record.heatmaps) for record in request.readings)
     referring = tuple(_reading(record, _referable(request, record)) for record in request.readings)
-    made = _Made()
+    made = _Made(request.algorithm)
     for rendition in request.renditions:
         if rendition.kind in _OF_THE_STUDY:
             build = _OF_THE_STUDY[rendition.kind]

@@ -1,6 +1,7 @@
-"""A model's folder becomes a warm, verified classifier. Home of torch.
+"""A model's folder becomes a warm, verified classifier. With architectures the home of torch.
 
-The network is torchxrayvision's DenseNet-121; its weights come from the `ModelStore`, verified.
+The network comes from `architectures`, by the name in the manifest; its weights from the `ModelStore`,
+verified.
 """
 
 from __future__ import annotations
@@ -12,11 +13,10 @@ import torch
 from safetensors import SafetensorError
 from safetensors.torch import load as load_safetensors
 from torch import Tensor
-from torch.nn import functional
 
 from mcads_node import __version__
+from mcads_node.architectures import ARCHITECTURES, Network
 from mcads_node.calibration import Calibration
-from mcads_node.densenet import DenseNet
 from mcads_node.errors import ModelUnusable
 from mcads_node.finding import Algorithm, Finding
 from mcads_node.model_store.manifest import Manifest
@@ -56,7 +56,7 @@ class Classifier:
     def __init__(
         self,
         manifest: Manifest,
-        network: DenseNet,
+        network: Network,
         device: torch.device,
         weights_digest: str,
         calibration: Calibration | None = None,
@@ -86,7 +86,8 @@ class Classifier:
         Returns
         -------
         feature_map : torch.Tensor
-            float32, N × K × h × w, ≥ 0: the last convolutional map after its ReLU, just what `head` reads.
+            float32, N × K × h × w, ≥ 0: the last convolutional map after its ReLU or ReLU6, just what `head`
+            reads.
         logits : torch.Tensor
             float32, N × outputs, before the sigmoid.
 
@@ -97,7 +98,7 @@ class Classifier:
         """
         try:
             with torch.no_grad():
-                feature_map = functional.relu(self._network.features(batch.to(self.device)))
+                feature_map = self._network.features(batch.to(self.device))
                 return feature_map, self.head(feature_map)
         except RuntimeError as error:
             raise ModelUnusable(f"model {self.manifest.name}: {self.device} failed: {error}") from error
@@ -115,7 +116,7 @@ class Classifier:
         torch.Tensor
             float32, N × outputs.
         """
-        logits: Tensor = self._network.classifier(feature_map.mean(dim=(2, 3)))
+        logits: Tensor = self._network.head(feature_map.mean(dim=(2, 3)))
         return logits
 
 
@@ -156,16 +157,17 @@ def load_classifier(
     where = _device(device)
     if threads is not None:
         torch.set_num_threads(threads)
-    network = DenseNet(len(manifest.outputs))
+    network = ARCHITECTURES[manifest.architecture](len(manifest.outputs))
     try:
-        # no state of num_batches_tracked: a plain dictionary has no version, so torch fills it in
-        network.load_state_dict(load_safetensors(weights.data))
+        # no state of num_batches_tracked: a plain dictionary has no version, so torch fills it in;
+        # tensors stored as float16 become float32 on being copied
+        network.module.load_state_dict(load_safetensors(weights.data))
     except (SafetensorError, RuntimeError) as error:
         raise ModelUnusable(
-            f"model {name}: its weights do not fit a {manifest.architecture}: {error}"
+            f"model {name}: its weights do not fit the architecture {manifest.architecture}: {error}"
         ) from error
-    # in torchxrayvision's own memory format: channels-last rounds otherwise, and moved heatmaps by 1e-5
-    network.requires_grad_(False).eval().to(where)
+    # torchxrayvision's own memory format: channels-last rounds otherwise, and moved heatmaps by 1e-5
+    network.module.requires_grad_(False).eval().to(where)
     classifier = Classifier(manifest, network, where, weights.digest, calibration)
     classifier.forward(torch.zeros(1, 1, classifier.input_size, classifier.input_size))
     return classifier

@@ -82,9 +82,9 @@ class Compute:
         """Submit one image; the future ends in a result, or in the NodeError that the work ended in."""
         return self._submit(_Task(entry="analyse", arguments=(request,)))
 
-    def compose(self, request: ReportRequest) -> Future[Composed]:
-        """Submit one study's report; the future ends as that of :meth:`analyse`."""
-        return self._submit(_Task(entry="compose", arguments=(request,)))
+    def compose(self, requests: tuple[ReportRequest, ...]) -> Future[Composed]:
+        """Submit one study's reports, one a model; the future ends as that of :meth:`analyse`."""
+        return self._submit(_Task(entry="compose", arguments=(requests,)))
 
     def score(self, data: bytes) -> Future[Scored | Declined]:
         """Submit one image of an audit, DICOM or a picture; the future ends as that of :meth:`analyse`."""

@@ -2,9 +2,10 @@
 
 Grad-CAM (Selvaraju et al., ICCV 2017, equations 1 and 2) weighs each channel of a feature map by the mean
 gradient of a finding's logit, sums the channels and keeps what speaks for the finding. The feature map here
-is the last convolutional one after its ReLU. That is what torchxrayvision's own network holds when a hook on
-``features`` is asked after the run (its ReLU works in place), and what the head reads: the gradient so ends
-at the head, and one forward pass serves every finding. No hook is set, no graph of the network is kept.
+is the last convolutional one after its activation, ReLU or ReLU6, which is what the head reads: the gradient
+so ends at the head, and one forward pass serves every finding. (torchxrayvision's own network holds the same
+map when a hook on ``features`` is asked after the run: its ReLU works in place.) No hook is set, no graph of
+the network is kept.
 """
 
 from __future__ import annotations

@@ -102,7 +102,7 @@ class Algorithm:
     device_uid: str
     #: the model's labels in its output order
     labels: tuple[str, ...]
-    #: what every object made with it must say, such as ``UNTRAINED MODEL``; empty for a model fit to serve
+    #: what every object made with it must say, such as ``NOT FOR CLINICAL USE``; empty where it may serve
     caution: str = ""
     #: None: every score is a "Certainty of Finding" in %, never a probability
     calibration: CalibrationMark | None = None

@@ -31,6 +31,19 @@ class Requestor:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Circumstances:
+    """How an image came, and what the node had of its study when its analysis began."""
+
+    requestor: Requestor
+    #: timezone-aware
+    received_at: datetime
+    #: objects of the study that had come, the image itself included
+    images_in_study: int = 1
+    #: projections of the study's images that had been analysed
+    views_in_study: tuple[View, ...] = ()
+
+
+@dataclass(frozen=True, kw_only=True)
 class ReceivedInstance:
     """One SOP instance whose bytes are safely in the spool."""
 

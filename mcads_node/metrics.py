@@ -11,6 +11,7 @@ Whoever sees something happen calls the function that is named for it; nothing h
 ``tls_failed(direction)``                          a handshake failed: ``in`` or ``out``
 ``declined()``                                     an instance was declined
 ``analysed(seconds)``                              an instance was analysed; seconds since receipt
+``analysed_besides(model, shadow)``                an image was analysed again, or as a shadow
 ``reported(seconds)``                              a report was made; see there
 ``work_failed(kind, error, quarantined)``          an attempt failed; kind: ``analyse`` or ``report``
 ``lease_expired()``                                nobody spoke for a piece of work any more
@@ -95,6 +96,7 @@ _rejected = _counter("mcads_associations_rejected", "Associations not accepted."
 _tls = _counter("mcads_tls_failures", "TLS handshakes that failed.", "direction")
 _declined = _counter("mcads_instances_declined", "Instances that were declined.")
 _analysed = _seconds("mcads_analysed_seconds", "From the receipt of an image to its analysis.")
+_besides = _counter("mcads_analyses_besides", "Images analysed again, or as a shadow.", "model", "purpose")
 _reported = _seconds("mcads_reported_seconds", "From the receipt of a study's first image to its report.")
 _reports = _counter("mcads_reports", "Reports that were made, with all revisions.")
 _failures = _counter("mcads_work_failures", "Attempts at work that failed.", "kind", "error", "end")
@@ -159,6 +161,11 @@ def declined() -> None:
 def analysed(seconds: float) -> None:
     """Count an analysis, `seconds` after the image was received."""
     _analysed.observe(max(0.0, seconds))
+
+
+def analysed_besides(model: str, *, shadow: bool) -> None:
+    """Count an analysis besides an image's first: by a shadow, or again; `model` is one that is installed."""
+    _besides.labels(model, "shadow" if shadow else "again").inc()
 
 
 def reported(seconds: float | None) -> None:

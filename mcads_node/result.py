@@ -84,6 +84,8 @@ class ResultObject:
     data: bytes
     #: `Rendition.variant` of the rendition that it is
     variant: str = ""
+    #: of the model that it speaks for; empty: not known, or the node's own
+    device_uid: str = ""
 
 
 #: SOP Class, SOP Instance and Series Instance UID of an object that another one refers to

@@ -9,7 +9,7 @@ from pathlib import Path
 from mcads_node.calibration import Calibration
 from mcads_node.config import Rule
 from mcads_node.finding import Algorithm, Finding
-from mcads_node.instance import InputCheck, Requestor, View
+from mcads_node.instance import Circumstances, InputCheck, View
 from mcads_node.profile import Profile
 from mcads_node.result import ObjectKind, Referenced, Rendition, ReportContext, ResultObject
 from mcads_node.route import Route
@@ -21,9 +21,19 @@ class AnalysisRequest:
 
     #: the whole object as it was received: Part 10, or headerless
     data: bytes
-    requestor: Requestor
+    circumstances: Circumstances
     #: the administrator's rules, in their order
     rules: tuple[Rule, ...]
+    #: of the version that they are
+    rules_digest: str
+    #: the rule that it falls under, where that is decided already: of a shadow
+    rule: str | None = None
+    #: that reads, instead of the rule's
+    model: str | None = None
+    #: the model of rules that name none
+    default_model: str = ""
+    #: whether what is found is only recorded: then no objects are made
+    shadow: bool = False
     #: what each destination wants, by its name; those of the route are looked up
     profiles: Mapping[str, Profile]
     context: ReportContext
@@ -35,6 +45,8 @@ class Analysis:
 
     route: Route
     algorithm: Algorithm
+    #: name of the threshold set that was used
+    threshold_set: str | None = None
     view: View
     findings: tuple[Finding, ...]
     checks: tuple[InputCheck, ...]
@@ -135,7 +147,12 @@ class WorkerSettings:
 
     models_dir: Path
     weights_dir: Path
+    #: of rules that name none
     model: str
+    #: that rules name besides, and that are loaded at the start
+    others: tuple[str, ...] = ()
+    #: whether demonstration models may read
+    allow_demonstration: bool = True
     #: of address space beyond what the interpreter has at its start, in MiB
     memory_limit_mib: int
     #: of the site; None: scores stay scores

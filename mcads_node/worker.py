@@ -1,4 +1,4 @@
-"""The inside of a worker process: limits, one warm classifier, and the two kinds of work."""
+"""The inside of a worker process: limits, warm classifiers, and the two kinds of work."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import resource
 import signal
 import threading
 from collections.abc import Callable
-from functools import cached_property
+from dataclasses import replace
 from multiprocessing.connection import Connection, wait
 from typing import Any
 
@@ -89,24 +89,47 @@ def _end_with_parent() -> None:
 class _Work:
     def __init__(self, settings: WorkerSettings) -> None:
         self._settings = settings
+        #: warm, by name
+        self._classifiers: dict[str, Classifier] = {}
+
+    def _classifier(self, name: str | None) -> Classifier:
+        """Give a model that is warm; None: the node's own."""
+        name = name or self._settings.model
+        if name not in self._classifiers:
+            self._classifiers[name] = self._loaded(name)
+        return self._classifiers[name]
 
     # One thread a worker, and more workers instead: OpenMP's threads wait for one another by spinning, and on
     # a machine that does anything else a forward pass then takes up to a hundred times as long (measured).
-    @cached_property
-    def _classifier(self) -> Classifier:
+    def _loaded(self, name: str) -> Classifier:
         settings = self._settings
         store = ModelStore(models_dir=settings.models_dir, weights_dir=settings.weights_dir)
-        return load_classifier(store, settings.model, threads=1, calibration=settings.calibration)
+        store.require_allowed(name, allow_demonstration=settings.allow_demonstration)
+        # a site's calibration is of the node's own model; others speak uncalibrated
+        calibration = settings.calibration if name == settings.model else None
+        return load_classifier(store, name, threads=1, calibration=calibration)
 
     def load(self) -> None:
-        """Load the model now."""
-        _ = self._classifier
+        """Load the models that are in use now."""
+        for name in (self._settings.model, *self._settings.others):
+            self._classifier(name)
 
     def analyse(self, request: AnalysisRequest) -> Analysis | Declined:
-        return steps.analyse(request, self._classifier)
+        self._let_go_of_others(request)
+        return steps.analyse(replace(request, default_model=self._settings.model), self._classifier)
 
-    def compose(self, request: ReportRequest) -> Composed:
-        return steps.compose(request)
+    def _let_go_of_others(self, request: AnalysisRequest) -> None:
+        """Forget models that were loaded and that no rule names any more."""
+        named = {rule.analyse.model for rule in request.rules if rule.analyse is not None}
+        for name in self._classifiers.keys() - {self._settings.model, request.model, *named}:
+            del self._classifiers[name]
+
+    def compose(self, requests: tuple[ReportRequest, ...]) -> Composed:
+        made = [steps.compose(request) for request in requests]
+        return Composed(
+            objects=tuple(each for one in made for each in one.objects),
+            omitted=tuple(each for one in made for each in one.omitted),
+        )
 
     def score(self, data: bytes) -> Scored | Declined:
-        return score(data, self._classifier)
+        return score(data, self._classifier(None))

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, TypeVar, get_args
 
 import yaml
 from pydantic import BaseModel, ValidationError
+from pydantic.fields import FieldInfo
 
 from mcads_node.errors import ConfigError, Problem
+from mcads_node.suggestion import did_you_mean
 
 Model = TypeVar("Model", bound=BaseModel)
 
@@ -88,7 +90,7 @@ class Document:
         try:
             return model.model_validate(self.plain, context=context)
         except ValidationError as error:
-            raise ConfigError([_problem(self, detail) for detail in error.errors()]) from error
+            raise ConfigError([_problem(self, model, detail) for detail in error.errors()]) from error
 
 
 def read_document(path: Path) -> Document:
@@ -99,7 +101,30 @@ def read_document(path: Path) -> Document:
     ConfigError
         The file cannot be read, is not YAML, or has a key twice.
     """
-    root = _compose(path)
+    return parse_document(read_text(path), path)
+
+
+def read_text(path: Path) -> str:
+    """Read the UTF-8 text at `path`; raises ConfigError where that cannot be done."""
+    try:
+        # line ends as they are: the text is what is kept on record
+        return path.read_bytes().decode("utf-8")
+    except OSError as error:
+        message = f"cannot be read: {error.strerror}"
+    except UnicodeDecodeError as error:
+        message = f"is not UTF-8 text (byte {error.start}); save it as UTF-8"
+    raise ConfigError([Problem(file=str(path), line=None, key="", message=message)])
+
+
+def parse_document(text: str, path: Path) -> Document:
+    """Read YAML from `text`, which is told to stand at `path`.
+
+    Raises
+    ------
+    ConfigError
+        It is not YAML, or has a key twice.
+    """
+    root = _compose(text, path)
     lines: dict[KeyPath, int] = {}
     problems: list[Problem] = []
     plain = _plain(root, (), path, lines, problems) if root is not None else {}
@@ -113,16 +138,9 @@ def load_yaml(path: Path, model: type[Model]) -> Model:
     return read_document(path).fit(model)
 
 
-def _compose(path: Path) -> yaml.Node | None:
+def _compose(text: str, path: Path) -> yaml.Node | None:
     try:
-        with path.open(encoding="utf-8") as stream:
-            return yaml.compose(stream, Loader=_Loader)
-    except OSError as error:
-        message = f"cannot be read: {error.strerror}"
-        raise ConfigError([Problem(file=str(path), line=None, key="", message=message)]) from error
-    except UnicodeDecodeError as error:
-        message = f"is not UTF-8 text (byte {error.start}); save it as UTF-8"
-        raise ConfigError([Problem(file=str(path), line=None, key="", message=message)]) from error
+        return yaml.compose(text, Loader=_Loader)
     except yaml.MarkedYAMLError as error:
         line = error.problem_mark.line + 1 if error.problem_mark else None
         message = f"is not valid YAML: {error.problem}"
@@ -186,7 +204,7 @@ def dotted(at: KeyPath) -> str:
     return text
 
 
-def _problem(document: Document, detail: Any) -> Problem:
+def _problem(document: Document, model: type[BaseModel], detail: Any) -> Problem:
     at: KeyPath = tuple(detail["loc"])
     # pydantic's location may go on past the document: names of union branches, "[key]", a key that is missing
     known = at
@@ -195,13 +213,14 @@ def _problem(document: Document, detail: Any) -> Problem:
     missing = detail["type"] == "missing"
     key = at if missing or detail["type"] == "extra_forbidden" else known
     line = document.lines.get(known)
-    return Problem(file=str(document.path), line=line, key=dotted(key), message=_message(detail))
+    return Problem(file=str(document.path), line=line, key=dotted(key), message=_message(model, detail))
 
 
-def _message(detail: Any) -> str:
+def _message(model: type[BaseModel], detail: Any) -> str:
     kind, text = detail["type"], str(detail["msg"])
     if kind == "extra_forbidden":
-        return "is not a key this node knows"
+        *section, key = detail["loc"]
+        return f"is not a key this node knows{did_you_mean(str(key), _keys_at(model, section))}"
     if kind == "missing":
         return "is required and not there"
     text = text.removeprefix("Value error, ")
@@ -209,6 +228,28 @@ def _message(detail: Any) -> str:
     if isinstance(found, str | int | float | bool) or found is None:
         return f"{text[0].lower()}{text[1:]}; found {found!r}" if kind != "value_error" else text
     return f"{text[0].lower()}{text[1:]}"
+
+
+def _keys_at(model: type[BaseModel], place: Iterable[str | int]) -> set[str]:
+    """Keys that a section knows, found by its place: names of fields, keys of mappings, indices."""
+    sections: list[Any] = [model]
+    for part in place:
+        fields = [field for each in sections for field in _fields(each).items()]
+        named = [field.annotation for name, field in fields if part == (field.alias or name)]
+        sections = [inner for each in named or sections for inner in _sections_in(each)]
+    return {field.alias or name for each in sections for name, field in _fields(each).items()}
+
+
+def _fields(section: Any) -> Mapping[str, FieldInfo]:
+    return section.model_fields if isinstance(section, type) and issubclass(section, BaseModel) else {}
+
+
+def _sections_in(annotation: Any) -> Iterator[Any]:
+    """Give the models within an annotation, such as ``tuple[Rule, ...]`` or ``dict[str, X] | None``."""
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        yield annotation
+    for inner in get_args(annotation):
+        yield from _sections_in(inner)
 
 
 def write_yaml(path: Path, document: Any) -> None:

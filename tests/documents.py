@@ -51,7 +51,8 @@ def commands() -> dict[tuple[str, ...], str]:
     for block in blocks():
         for line in block.text.splitlines() if block.info == "console" else ():
             words = shlex.split(line.removeprefix("$ "))
-            words = words[3:] if words[:2] == ["sudo", "-u"] else words
+            if words[:1] == ["sudo"]:
+                words = words[3:] if words[1] == "-u" else words[1:]
             if words and Path(words[0]).name == "mcads-node":
                 found.setdefault(tuple(words[1:]), str(block))
     return found

@@ -36,6 +36,9 @@ CALIBRATED = replace(
     calibration=CalibrationMark(site="North Clinic", method="platt", digest="89abcdef" * 8, labels=LABELS),
 )
 
+#: what the demonstration model makes every object say
+CAUTION = "DEMONSTRATION MODEL — NOT FOR CLINICAL USE"
+
 CONTEXT = ReportContext(
     series_started=datetime(2024, 5, 6, 21, 58, 1, tzinfo=UTC),
     created=datetime(2024, 5, 6, 22, 3, 4, tzinfo=UTC),

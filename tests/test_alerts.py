@@ -62,7 +62,7 @@ def ago(**time: float) -> datetime:
 )
 def test_a_queue_that_stands(minutes: float | None, keys: list[str]) -> None:
     due_at = None if minutes is None else ago(minutes=minutes)
-    queue = Queue(kind=WorkKind.ANALYSE, waiting=3, in_progress=1, due_at=due_at)
+    queue = Queue(kind=WorkKind.ANALYSE, waiting=3, held=0, in_progress=1, due_at=due_at)
     assert [each.key for each in of_the_state(backlog((queue,)), NOTHING, Limits())] == keys
 
 

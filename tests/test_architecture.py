@@ -9,12 +9,14 @@ from pathlib import Path
 
 import pytest
 
+from mcads_node.workitems import open_store
+
 PACKAGE = Path(__file__).resolve().parents[1] / "mcads_node"
 
 #: where a library may be imported: modules and packages below mcads_node
 HOMES = {
     "pynetdicom": {"association", "receive", "deliver", "pull"},
-    "torch": {"classifier", "densenet", "infer", "explain", "model_store"},
+    "torch": {"classifier", "architectures", "infer", "explain", "model_store"},
     "safetensors": {"classifier", "gate", "model_store"},
     "requests": {"model_store"},
     "highdicom": {"report"},
@@ -25,6 +27,7 @@ HOMES = {
     "apscheduler": {"tend"},
     "prometheus_client": {"metrics"},
     "cryptography": {"tls"},
+    "re2": {"pattern"},
     "yaml": {"yamlfile"},
     "pydantic": {"yamlfile", "config", "model_store", "calibration"},
     "matplotlib": {"evaluation"},
@@ -75,6 +78,17 @@ def test_the_receiving_process_and_the_verbs_start_without_torch() -> None:
     )
     loaded = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
     assert loaded.stdout.strip() == "[]"
+
+
+def test_a_database_that_is_up_to_date_is_opened_without_alembic(tmp_path: Path) -> None:
+    database = tmp_path / "node.db"
+    open_store(database).close()
+    script = (
+        "import sys, pathlib; from mcads_node.workitems import open_store; "
+        f"open_store(pathlib.Path({str(database)!r})).close(); print('alembic' in sys.modules)"
+    )
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "False"
 
 
 def test_a_worker_starts_without_what_would_double_its_start_and_its_memory() -> None:

@@ -20,7 +20,7 @@ from typer.testing import CliRunner
 from mcads_node.calibration import Unsealed, read_calibration
 from mcads_node.classifier import Classifier, load_classifier
 from mcads_node.cli import app
-from mcads_node.config import Configuration, NodeConfig
+from mcads_node.config import Configuration, NodeConfig, RuleBook
 from mcads_node.config.node import AnalysisSection, NodeSection
 from mcads_node.errors import ConfigError, InstanceUnreadable, ModelUnusable, PermanentError
 from mcads_node.infer import infer
@@ -33,7 +33,7 @@ from mcads_node.verbs.evaluation import calibrate, evaluate
 from mcads_node.verbs.scored import Inputs, ScoredSet, score_images
 from tests.documents import commands
 from tests.encodings import data_set, part10, picture
-from tests.model_samples import UNTRAINED, shipped_store, small_inputs
+from tests.model_samples import DEMONSTRATION, shipped_store, small_inputs
 from tests.test_calibration import parts
 
 COUNT = 50
@@ -56,7 +56,7 @@ def inputs(tmp_path_factory: pytest.TempPathFactory) -> Inputs:
     folder = tmp_path_factory.mktemp("audit")
     images = folder / "images"
     images.mkdir()
-    lines = ["file,patient,Effusion,Mass,Hernia"]
+    lines = ["file,patient,Effusion,Mass,Fibrosis"]
     for number, drawn in enumerate(pictures()):
         name = f"{number:03}.png"
         (images / name).write_bytes(png(drawn))
@@ -72,7 +72,7 @@ def inputs(tmp_path_factory: pytest.TempPathFactory) -> Inputs:
     lines += [f"{name},X{place},0,0,0" for place, name in enumerate(others)]
     labels = folder / "labels.csv"
     labels.write_text("\n".join(lines) + "\n", encoding="utf-8")
-    return Inputs(model=UNTRAINED, images=images, labels=labels, data_dir=folder / "data")
+    return Inputs(model=DEMONSTRATION, images=images, labels=labels, data_dir=folder / "data")
 
 
 @pytest.fixture(scope="module")
@@ -102,7 +102,7 @@ def scored(read: ScoredSet) -> ScoredSet:
 
 @pytest.fixture(scope="module")
 def classifier(inputs: Inputs, read: ScoredSet) -> Classifier:
-    return load_classifier(shipped_store(inputs.data_dir / "models"), UNTRAINED, device="cpu")
+    return load_classifier(shipped_store(inputs.data_dir / "models"), DEMONSTRATION, device="cpu")
 
 
 # --- reading images
@@ -118,7 +118,7 @@ def test_images_that_say_nothing_are_named_with_their_reasons(read: ScoredSet) -
     assert "FOR PROCESSING" in reasons["processing.dcm"]
     assert "No such file" in reasons["gone.png"]
     assert (read.patients, read.has_patients) == (COUNT // 2 + 1, True)
-    assert read.labels == ("Effusion", "Mass", "Hernia")
+    assert read.labels == ("Fibrosis", "Effusion", "Mass")
 
 
 def test_a_picture_is_scored_as_the_same_values_are(read: ScoredSet, classifier: Classifier) -> None:
@@ -194,18 +194,18 @@ def test_every_verb_of_an_audit_is_documented() -> None:
 
 
 def test_evaluate_writes_what_it_says(scored: ScoredSet, cli: CliRunner, tmp_path: Path) -> None:
-    line = f"models evaluate {UNTRAINED} --images i --labels l.csv --json --out {tmp_path}"
+    line = f"models evaluate {DEMONSTRATION} --images i --labels l.csv --json --out {tmp_path}"
     done = cli.invoke(app, shlex.split(line))
     told = json.loads(done.stdout)
     assert told == json.loads((tmp_path / "metrics.json").read_text(encoding="utf-8"))
     assert sorted(path.name for path in tmp_path.iterdir()) == ["metrics.json", "reliability.png", "roc.png"]
-    effusion, mass, hernia = told["labels"]
+    fibrosis, effusion, mass = told["labels"]
     assert effusion["auc"]["low"] < effusion["auc"]["value"] < effusion["auc"]["high"]
     assert (mass["positives"], mass["auc"]) == (5, None)
     # known of one image only
-    assert (hernia["images"], hernia["positives"]) == (1, 0)
+    assert (fibrosis["images"], fibrosis["positives"]) == (1, 0)
     assert {each["image"] for each in told["left_out"]} == {each.image for each in scored.left_out}
-    assert told["caution"] == "UNTRAINED MODEL"
+    assert told["caution"] == "DEMONSTRATION MODEL — NOT FOR CLINICAL USE"
     # no name of a patient
     assert "P1" not in done.stdout
 
@@ -214,7 +214,7 @@ def test_without_matplotlib_it_says_what_to_install(
     cli: CliRunner, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setitem(__import__("sys").modules, "matplotlib", None)
-    line = f"models evaluate {UNTRAINED} --images i --labels l.csv --out {tmp_path / 'new'}"
+    line = f"models evaluate {DEMONSTRATION} --images i --labels l.csv --out {tmp_path / 'new'}"
     done = cli.invoke(app, shlex.split(line))
     assert isinstance(done.exception, PermanentError)
     assert "mcads-node[audit]" in str(done.exception)
@@ -225,7 +225,7 @@ def test_a_calibration_is_made_and_used(
     scored: ScoredSet, cli: CliRunner, classifier: Classifier, tmp_path: Path, inputs: Inputs
 ) -> None:
     file = tmp_path / "north.yaml"
-    line = f"models calibrate {UNTRAINED} --images i --labels l.csv --site 'North Clinic' --out {file}"
+    line = f"models calibrate {DEMONSTRATION} --images i --labels l.csv --site 'North Clinic' --out {file}"
     done = cli.invoke(app, shlex.split(line))
     assert done.exit_code == 0, done.output
     made = read_calibration(file)
@@ -236,7 +236,7 @@ def test_a_calibration_is_made_and_used(
     assert made.provenance.patients == scored.patients
     assert made.model.weights_digest == classifier.algorithm.weights_digest
     store = shipped_store(inputs.data_dir / "models")
-    calibrated = load_classifier(store, UNTRAINED, device="cpu", calibration=made)
+    calibrated = load_classifier(store, DEMONSTRATION, device="cpu", calibration=made)
     assert calibrated.algorithm.calibration == made.mark
     assert calibrated.algorithm.device_uid != classifier.algorithm.device_uid
     picture = small_inputs(1)[0, 0]
@@ -249,14 +249,16 @@ def test_a_calibration_is_made_and_used(
 
 
 def test_what_a_calibration_says_can_be_evaluated(scored: ScoredSet, tmp_path: Path) -> None:
-    made = calibrate(scored, "North", "isotonic" if scored.patients > 400 else "platt", tmp_path / "n.yaml")
+    made = calibrate(scored, "North", "platt", tmp_path / "n.yaml")
     points = {o.label: o.operating_point for o in scored.manifest.outputs if o.operating_point}
     findings = tuple(made.apply(found, points) for found in scored.findings)
     spoken = replace(scored, findings=findings, algorithm=made.speak_through(scored.algorithm))
     before, after = evaluate(scored, None), evaluate(spoken, None)
     assert after["calibration"] == {"site": "North", "digest": made.digest}
     assert before["calibration"] is None
-    ours, theirs = after["labels"][0], before["labels"][0]
+    ours, theirs = (
+        next(each for each in told["labels"] if each["label"] == "Effusion") for told in (after, before)
+    )
     assert ours["auc"] == theirs["auc"]
     assert ours["sensitivity"] == theirs["sensitivity"]
     assert ours["ece"]["value"] < theirs["ece"]["value"]
@@ -270,7 +272,7 @@ def test_nothing_to_calibrate_is_an_error(scored: ScoredSet, tmp_path: Path) -> 
 
 
 def test_thresholds_are_printed_as_yaml(cli: CliRunner) -> None:
-    line = f"models thresholds {UNTRAINED} --images i --labels l.csv --target sensitivity=0.9"
+    line = f"models thresholds {DEMONSTRATION} --images i --labels l.csv --target sensitivity=0.9"
     done = cli.invoke(app, shlex.split(line))
     assert done.exit_code == 0, done.output
     said = yaml.safe_load(done.stdout)
@@ -284,9 +286,9 @@ def test_thresholds_are_printed_as_yaml(cli: CliRunner) -> None:
 
 
 def configured(inputs: Inputs, file: Path) -> Configuration:
-    analysis = AnalysisSection(model=UNTRAINED, allow_demonstration_models=True, calibration=file)
+    analysis = AnalysisSection(model=DEMONSTRATION, allow_demonstration_models=True, calibration=file)
     node = NodeConfig(node=NodeSection(data_dir=inputs.data_dir), analysis=analysis)
-    return Configuration(node=node, rules=())
+    return Configuration(node=node, book=RuleBook())
 
 
 def test_a_node_refuses_a_calibration_of_another_model(
@@ -294,13 +296,13 @@ def test_a_node_refuses_a_calibration_of_another_model(
 ) -> None:
     right = tmp_path / "right.yaml"
     calibrate(scored, "North", "platt", right)
-    assert check_model(configured(inputs, right)) == scored.algorithm.weights_digest
+    assert check_model(configured(inputs, right).node, DEMONSTRATION) == scored.algorithm.weights_digest
     wrong = tmp_path / "wrong.yaml"
     wrong.write_text(yaml.safe_dump(Unsealed.model_validate(parts()).seal().model_dump(mode="json")))
     with pytest.raises(ModelUnusable, match=r"wrong\.yaml: it is for model densenet121-res224-all"):
-        check_model(configured(inputs, wrong))
+        check_model(configured(inputs, wrong).node, DEMONSTRATION)
     with pytest.raises(ConfigError, match="cannot be read"):
-        check_model(configured(inputs, tmp_path / "none.yaml"))
+        check_model(configured(inputs, tmp_path / "none.yaml").node, DEMONSTRATION)
 
 
 def test_a_relative_calibration_is_refused() -> None:

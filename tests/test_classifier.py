@@ -2,6 +2,7 @@ import hashlib
 import math
 import uuid
 from pathlib import Path
+from typing import get_args
 
 import numpy as np
 import pytest
@@ -10,11 +11,22 @@ from safetensors import numpy as safetensors
 from torchxrayvision.models import DenseNet, model_urls
 
 import mcads_node
+from mcads_node.architectures import ARCHITECTURES
 from mcads_node.classifier import Classifier, load_classifier
 from mcads_node.errors import ModelUnusable
 from mcads_node.model_store import densenet121
+from mcads_node.model_store.manifest import Manifest
 from mcads_node.model_store.store import ModelStore
-from tests.model_samples import OFFICIAL, UNTRAINED, official_network, shipped_store, small_inputs
+from tests.model_samples import (
+    DEMONSTRATION,
+    OFFICIAL,
+    SEEDED,
+    official_network,
+    seeded,
+    seeded_store,
+    shipped_store,
+    small_inputs,
+)
 
 
 @pytest.fixture(scope="module")
@@ -24,7 +36,7 @@ def store(tmp_path_factory: pytest.TempPathFactory) -> ModelStore:
 
 @pytest.fixture(scope="module")
 def classifier(store: ModelStore) -> Classifier:
-    return load_classifier(store, UNTRAINED, device="cpu", threads=1)
+    return load_classifier(store, DEMONSTRATION, device="cpu", threads=1)
 
 
 def test_layout_is_that_of_torchxrayvision() -> None:
@@ -33,38 +45,60 @@ def test_layout_is_that_of_torchxrayvision() -> None:
     assert densenet121.layout(7) == expected
 
 
-def test_seeded_weights_depend_on_the_seed_and_nothing_else() -> None:
-    np.random.seed(7)
-    first = densenet121.seeded(3, 2)
-    np.random.seed(8)
-    again, other = densenet121.seeded(3, 2), densenet121.seeded(4, 2)
-    assert all(np.array_equal(first[k], again[k]) and first[k].dtype == np.float32 for k in first)
-    assert not np.array_equal(first["classifier.weight"], other["classifier.weight"])
+def test_the_manifest_knows_the_architectures_that_are_built() -> None:
+    assert set(get_args(Manifest.model_fields["architecture"].annotation)) == set(ARCHITECTURES)
 
 
-def test_logits_equal_torchxrayvisions(classifier: Classifier, store: ModelStore) -> None:
-    network = official_network(store)
+def test_logits_equal_torchxrayvisions(tmp_path: Path) -> None:
+    store = seeded_store(tmp_path)
+    network, classifier = official_network(store), load_classifier(store, SEEDED, device="cpu", threads=1)
     batch = torch.from_numpy(small_inputs(3))
     with torch.no_grad():
         expected = network(batch)
-    _, logits = classifier.forward(batch)
+    feature_map, logits = classifier.forward(batch)
+    assert feature_map.shape == (3, 1024, 7, 7)
+    assert float(feature_map.min()) >= 0.0
     assert logits.shape == (3, 18)
     np.testing.assert_allclose(logits.numpy(), expected.numpy(), rtol=0, atol=1e-5)
     assert float(expected.std()) > 0.1  # the comparison is of numbers that differ
 
 
-def test_the_network_is_torchxrayvisions_bit_for_bit(classifier: Classifier, store: ModelStore) -> None:
-    ours, theirs = classifier._network, official_network(store)
-    assert list(ours.state_dict()) == list(theirs.state_dict())
+@pytest.mark.parametrize(("size", "cells"), [(32, 1), (65, 3), (224, 7)])
+def test_a_stride_of_two_halves_and_rounds_up(size: int, cells: int) -> None:
+    network = ARCHITECTURES["efficientnet-lite0"](2)
+    network.module.eval()
+    with torch.no_grad():
+        feature_map = network.features(torch.zeros(1, 1, size, size))
+    assert feature_map.shape == (1, 1280, cells, cells)
+    assert network.head(feature_map.mean(dim=(2, 3))).shape == (1, 2)
+
+
+@pytest.mark.parametrize(("size", "first"), [(8, 0), (9, 1)])
+def test_padding_is_tensorflows(size: int, first: int) -> None:
+    """An odd pixel is added below and right: windows of 3 begin at the edge where the size is even."""
+    stem = ARCHITECTURES["efficientnet-lite0"](2).features.get_submodule("0.0")
+    picture = torch.arange(float(size * size)).reshape(1, 1, size, size)
+    kernel = torch.zeros(32, 1, 3, 3)
+    kernel[:, :, first, first] = 1
+    with torch.no_grad():
+        stem.get_parameter("weight").copy_(kernel)
+        assert torch.equal(stem(picture)[:, :1], picture[:, :, ::2, ::2])
+
+
+def test_the_network_is_torchxrayvisions_bit_for_bit(tmp_path: Path) -> None:
+    store = seeded_store(tmp_path)
+    theirs, ours = official_network(store), load_classifier(store, SEEDED, device="cpu", threads=1)._network
+    assert list(ours.module.state_dict()) == list(theirs.state_dict())
     batch = torch.from_numpy(small_inputs(2))
     with torch.no_grad():
-        assert torch.equal(ours.features(batch), theirs.features(batch))  # type: ignore[operator]
+        expected = torch.relu(theirs.features(batch))  # type: ignore[operator]
+        assert torch.equal(ours.features(batch), expected)
 
 
 def test_feature_map_is_what_the_head_reads(classifier: Classifier) -> None:
     feature_map, logits = classifier.forward(torch.from_numpy(small_inputs(2)))
-    assert feature_map.shape == (2, 1024, 7, 7)
-    assert float(feature_map.min()) >= 0.0
+    assert feature_map.shape == (2, 1280, 7, 7)
+    assert 0.0 <= float(feature_map.min()) < float(feature_map.max()) <= 6.0  # after ReLU6
     torch.testing.assert_close(classifier.head(feature_map), logits, rtol=0, atol=0)
 
 
@@ -77,23 +111,25 @@ def test_batch_of_one_equals_batch_of_many(classifier: Classifier) -> None:
 
 
 def test_nothing_is_written_to_standard_output(store: ModelStore, capfd: pytest.CaptureFixture[str]) -> None:
-    classifier = load_classifier(store, UNTRAINED)
+    classifier = load_classifier(store, DEMONSTRATION)
     classifier.forward(torch.zeros(1, 1, 224, 224))
     assert capfd.readouterr() == ("", "")
 
 
 def test_algorithm_names_the_model_in_this_version(classifier: Classifier, store: ModelStore) -> None:
     algorithm = classifier.algorithm
-    assert algorithm.name == UNTRAINED
-    assert algorithm.version == f"{mcads_node.__version__}+{store.manifest(UNTRAINED).version}"
-    assert algorithm.weights_digest == store.manifest(UNTRAINED).weights.digest
-    assert algorithm.caution == "UNTRAINED MODEL"
+    assert algorithm.name == DEMONSTRATION
+    assert algorithm.version == f"{mcads_node.__version__}+{store.manifest(DEMONSTRATION).version}"
+    assert algorithm.weights_digest == store.manifest(DEMONSTRATION).weights.digest
+    assert algorithm.caution == "DEMONSTRATION MODEL — NOT FOR CLINICAL USE"
     assert algorithm.calibration is None
-    assert algorithm.labels == tuple(model_urls[OFFICIAL]["labels"])
+    # the labels of torchxrayvision that its data has, in torchxrayvision's order
+    official = model_urls[OFFICIAL]["labels"]
+    assert list(algorithm.labels) == [label for label in official if label in algorithm.labels]
     root, _, number = algorithm.device_uid.rpartition(".")
     assert root == "2.25"
     assert uuid.UUID(int=int(number)).version == 5
-    assert load_classifier(store, UNTRAINED).algorithm == algorithm
+    assert load_classifier(store, DEMONSTRATION).algorithm == algorithm
 
 
 def test_another_digest_is_another_device(classifier: Classifier) -> None:
@@ -105,13 +141,13 @@ def test_another_digest_is_another_device(classifier: Classifier) -> None:
 @pytest.mark.parametrize("device", ["gpu", "meta", "cuda:63"])
 def test_unknown_device_is_refused(store: ModelStore, device: str) -> None:
     with pytest.raises(ModelUnusable, match="device"):
-        load_classifier(store, UNTRAINED, device=device)
+        load_classifier(store, DEMONSTRATION, device=device)
 
 
 def test_threads_are_set(store: ModelStore) -> None:
     before = torch.get_num_threads()
     try:
-        load_classifier(store, UNTRAINED, device="cpu", threads=1)
+        load_classifier(store, DEMONSTRATION, device="cpu", threads=1)
         assert torch.get_num_threads() == 1
     finally:
         torch.set_num_threads(before)
@@ -121,11 +157,11 @@ def test_weights_of_another_network_are_refused(tmp_path: Path) -> None:
     store = shipped_store(tmp_path)
     folder = tmp_path / OFFICIAL
     folder.mkdir()
-    data = safetensors.save(densenet121.seeded(1, 3))
+    data = safetensors.save(seeded(1, 3))
     (folder / "weights.safetensors").write_bytes(data)
     digest = hashlib.sha256(data).hexdigest()
     (folder / "weights.lock").write_text(f'{{"digest": "{digest}"}}')
-    with pytest.raises(ModelUnusable, match="do not fit a densenet121"):
+    with pytest.raises(ModelUnusable, match="do not fit the architecture densenet121"):
         load_classifier(store, OFFICIAL)
 
 

@@ -19,7 +19,7 @@ from pydicom.uid import ExplicitVRLittleEndian, ImplicitVRLittleEndian
 from mcads_node.backoff import RetryPolicy
 from mcads_node.commitment import report_of
 from mcads_node.deliver.committing import Asked, ask
-from mcads_node.deliver.deliverer import Deliverer, DeliverySettings, Terms, Transfer
+from mcads_node.deliver.deliverer import Deliverer, DeliverySettings, Shelves, Terms, Transfer
 from mcads_node.deliver.send import Caller, DestinationAddress, negotiate
 from mcads_node.errors import PeerUnreachable, PermanentError, TransientError
 from mcads_node.receive.admission import Admission, AllowedRequestor
@@ -58,7 +58,7 @@ def delivering(
         poll_seconds=0.1,
         observer=None if transfers is None else transfers.append,
     )
-    deliverer = Deliverer(settings, node.store, node.results)
+    deliverer = Deliverer(settings, node.store, Shelves(results=node.results, received=node.results))
     deliverer.start()
     try:
         yield

@@ -20,7 +20,7 @@ from mcads_node.instance import View
 from mcads_node.result import ObjectKind
 from mcads_node.workitems import Kind, ResultRecord, Workitems, WorkState
 from mcads_node.workitems.completeness import has_views
-from mcads_node.workitems.completing import NOT_YET
+from mcads_node.workitems.extent import NOT_YET
 from tests.workitems_samples import (
     ALL_KINDS,
     LEASE,

@@ -8,11 +8,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mcads_node.config import (
+    Asked,
     Condition,
     DestinationSection,
     NodeConfig,
     PullSection,
     RoutesConfig,
+    Rule,
     SourceSection,
     load_configuration,
 )
@@ -45,6 +47,13 @@ def write(folder: Path, node: str = NODE, routes: str = ROUTES) -> Path:
     return folder / "node.yaml"
 
 
+def condition(rule: Rule) -> Condition:
+    """What a rule asks of the first attribute."""
+    (asked, *_) = rule.when
+    assert isinstance(asked, Asked)
+    return asked.condition
+
+
 def destination(keys: str) -> str:
     return f"destinations:\n  pacs: {{ae_title: PACS, host: h, port: 1, {keys}}}\n"
 
@@ -58,7 +67,7 @@ def problems(folder: Path, node: str = NODE, routes: str = ROUTES) -> list[str]:
 def test_a_right_configuration_is_read(tmp_path: Path) -> None:
     configuration = load_configuration(write(tmp_path), MODELS)
     assert configuration.node.requestors[0].ae_title == "CR1"
-    assert configuration.rules[0].when["Modality"].one_of == ("CR", "DX")
+    assert condition(configuration.rules[0]).one_of == ("CR", "DX")
     assert configuration.rules[0].analyse is not None
     assert configuration.rules[0].analyse.thresholds == {"Pneumothorax": 0.3}
 
@@ -139,7 +148,7 @@ routes:
         ["node.yaml:4:", "node.colour:"],
         ["node.yaml:6:", "requestors[0].address:"],
         ["node.yaml:8:", "destinations.pacs.objects[1]:"],
-        ["routes.yaml:3:", "routes[0].when:"],
+        ["routes.yaml:4:", "routes[0].when.ModalityX:"],
         ["routes.yaml:5:", "routes[0].analyse.thresholds.Pneumonitis:"],
         ["routes.yaml:6:", "routes[0].send_to:"],
     ]
@@ -149,6 +158,9 @@ routes:
     ("node", "expected"),
     [
         ("node: [", "node.yaml:1: is not valid YAML"),
+        ("node: {prot: 104}\n", "node.prot: is not a key this node knows (did you mean port?)"),
+        (destination("object: [sr]"), "pacs.object: is not a key this node knows (did you mean objects?)"),
+        ("analysis: {model: othr}\n", "'othr' is not a model here (did you mean other?)"),
         ("node: {}\nnode: {}\n", "node.yaml:2: node: is given twice (first on line 1)"),
         ("node: &a {}\nanalysis: *a\n", "node.yaml:2: is not valid YAML: aliases"),
         ("node: !!python/object:os.system {}\n", "node"),
@@ -182,8 +194,11 @@ def test_what_is_wrong_is_said(tmp_path: Path, node: str, expected: str) -> None
         ("routes: [{name: a, when: {}, decline: x, analyse: {}, send_to: [pacs]}]", "and not both"),
         ("routes: [{name: a, when: {}, analyse: {}}]", "send_to must name a destination"),
         ("routes: [{name: a, when: {Modality: }, decline: x}]", "expected a value"),
-        ("routes: [{name: a, when: {Modality: {is: CR}}, decline: x}]", "not / min / max; found 'is'"),
-        ("routes: [{name: a, when: {PatientAge: {min: old}}, decline: x}]", "min and max take a number"),
+        (
+            "routes: [{name: a, when: {Modality: {in: CR}}, decline: x}]",
+            "Modality.in: is not a key this node",
+        ),
+        ("routes: [{name: a, when: {PatientAge: {min: old}}, decline: x}]", "min and max take an age"),
         ("routes: [{name: a, when: {}, decline: x}, {name: a, when: {}, decline: x}]", "different names"),
         (
             "routes: [{name: a, when: {}, analyse: {thresholds: {Goitre: 0.5}}, send_to: [pacs]}]",
@@ -219,23 +234,23 @@ def test_files_that_cannot_be_read_are_named(tmp_path: Path) -> None:
 def test_no_and_yes_are_words_as_in_dicom(tmp_path: Path) -> None:
     path = tmp_path / "routes.yaml"
     path.write_text("routes: [{name: a, when: {BurnedInAnnotation: NO}, decline: x}]")
-    assert load_yaml(path, RoutesConfig).routes[0].when["BurnedInAnnotation"] == Condition.model_validate(
-        "NO"
-    )
+    assert condition(load_yaml(path, RoutesConfig).routes[0]) == Condition.model_validate("NO")
 
 
 @pytest.mark.parametrize("written", ["0123", "1.10", "12:30:00", "2026-01-02", "1e3", "0x1F", "on"])
 def test_a_word_of_a_rule_is_taken_as_it_was_written(tmp_path: Path, written: str) -> None:
     path = tmp_path / "routes.yaml"
     path.write_text(f"routes: [{{name: a, when: {{StationName: {written}}}, decline: x}}]")
-    assert load_yaml(path, RoutesConfig).routes[0].when["StationName"].one_of == (written,)
+    assert condition(load_yaml(path, RoutesConfig).routes[0]).one_of == (written,)
 
 
 def test_numbers_are_numbers_where_they_are_asked_for(tmp_path: Path) -> None:
     path = tmp_path / "routes.yaml"
     path.write_text("routes: [{name: a, when: {KVP: {min: 010, max: 1.5e2}}, decline: x}]")
-    condition = load_yaml(path, RoutesConfig).routes[0].when["KVP"]
-    assert (condition.minimum, condition.maximum) == (10, 150)
+    asked = condition(load_yaml(path, RoutesConfig).routes[0])
+    assert asked.minimum is not None
+    assert asked.maximum is not None
+    assert (asked.minimum.number, asked.maximum.number) == (10, 150)
 
 
 @given(st.text() | st.from_regex(r"(?s)(routes|node)?:? ?[\[{&*!].*"))

@@ -168,6 +168,11 @@ def test_sop_classes_as_scu() -> None:
     }
 
 
+def test_received_objects_as_scu() -> None:
+    told = {uid: name for name, uid in table(CONFORMANCE, "received SOP class", "UID")}
+    assert told == STORAGE_CLASSES
+
+
 def test_sop_classes_of_queries_and_retrievals() -> None:
     told = {uid: name for name, uid, *_ in table(CONFORMANCE, "SOP class", "UID", "service") if uid}
     assert set(told) == {scu.FIND, scu.MOVE, scu.GET}

@@ -29,7 +29,7 @@ from pynetdicom.presentation import build_context
 from mcads_node.association import Timeouts
 from mcads_node.association.requesting import associated
 from mcads_node.backoff import ErrorKind, RetryPolicy
-from mcads_node.deliver.deliverer import Deliverer, DeliverySettings, Transfer, outcome_of
+from mcads_node.deliver.deliverer import Deliverer, DeliverySettings, Shelves, Transfer, outcome_of
 from mcads_node.deliver.lane import Lane
 from mcads_node.deliver.send import (
     Answer,
@@ -517,7 +517,7 @@ def delivering(
     node: Node, policy: RetryPolicy = SOON, **destinations: DestinationAddress
 ) -> Iterator[Deliverer]:
     settings = DeliverySettings(destinations=destinations, caller=CALLER, policy=policy, poll_seconds=0.2)
-    deliverer = Deliverer(settings, node.store, node.results)
+    deliverer = Deliverer(settings, node.store, Shelves(results=node.results, received=node.results))
     deliverer.start()
     try:
         yield deliverer
@@ -547,7 +547,7 @@ def test_results_arrive_at_every_destination_once(tmp_path: Path, node: Node) ->
 def test_a_poke_is_heard_at_once(node: Node) -> None:
     with RawAcceptor() as peer:
         settings = DeliverySettings(destinations={"pacs": at(peer.port)}, caller=CALLER, poll_seconds=60)
-        deliverer = Deliverer(settings, node.store, node.results)
+        deliverer = Deliverer(settings, node.store, Shelves(results=node.results, received=node.results))
         deliverer.start()
         time.sleep(0.3)
         node.plan("pacs")
@@ -641,7 +641,7 @@ def test_whatever_happens_with_one_destination_is_no_trouble_of_the_node(node: N
             poll_seconds=0.2,
             observer=tell,
         )
-        deliverer = Deliverer(settings, node.store, node.results)
+        deliverer = Deliverer(settings, node.store, Shelves(results=node.results, received=node.results))
         deliverer.start()
         for _ in range(2):
             node.plan("odd", "other")
@@ -694,7 +694,7 @@ def test_stop_finishes_the_object_being_sent_and_leaves_the_rest(node: Node) -> 
 
     with RawAcceptor(slowly) as peer:
         settings = DeliverySettings(destinations={"pacs": at(peer.port)}, caller=CALLER)
-        deliverer = Deliverer(settings, node.store, node.results)
+        deliverer = Deliverer(settings, node.store, Shelves(results=node.results, received=node.results))
         deliverer.start()
         wait_until(lambda: len(peer.objects) == 2)
         begun = time.monotonic()
@@ -746,7 +746,7 @@ def test_a_peer_of_enhanced_sr_only_gets_that(tmp_path: Path, node: Node) -> Non
             profiles={"pacs": PROFILE},
             poll_seconds=0.2,
         )
-        deliverer = Deliverer(settings, node.store, node.results)
+        deliverer = Deliverer(settings, node.store, Shelves(results=node.results, received=node.results))
         deliverer.start()
         wait_until(lambda: not node.waiting())
         assert deliverer.stop()

@@ -22,11 +22,12 @@ from mcads_node.errors import InstanceUnreadable, TransientError
 from mcads_node.finding import Algorithm
 from mcads_node.instance import Declined, View
 from mcads_node.profile import DEFAULT
+from mcads_node.result import ObjectKind, ResultObject
 from mcads_node.route import Route
 from mcads_node.spool import Spool
 from mcads_node.state import State
 from mcads_node.task import Analysis, AnalysisRequest, Composed, ReportRequest
-from mcads_node.workitems import LeaseWatch, StudyRecord, WorkPolicy, now_utc, open_store
+from mcads_node.workitems import LeaseWatch, StudyRecord, Wish, WorkPolicy, now_utc, open_store
 from tests.workitems_samples import digest_of, received
 
 LEASE = timedelta(seconds=60)
@@ -42,15 +43,15 @@ class Hands:
     """Takes the place of the worker processes: a test says when and how each piece of work ends."""
 
     workers: int = 2
-    begun: list[tuple[AnalysisRequest | ReportRequest, Future[Any]]] = field(default_factory=list)
+    begun: list[tuple[AnalysisRequest | tuple[ReportRequest, ...], Future[Any]]] = field(default_factory=list)
 
     def analyse(self, request: AnalysisRequest) -> Future[Analysis | Declined]:
         return self._begin(request)
 
-    def compose(self, request: ReportRequest) -> Future[Composed]:
+    def compose(self, request: tuple[ReportRequest, ...]) -> Future[Composed]:
         return self._begin(request)
 
-    def _begin(self, request: AnalysisRequest | ReportRequest) -> Future[Any]:
+    def _begin(self, request: AnalysisRequest | tuple[ReportRequest, ...]) -> Future[Any]:
         future: Future[Any] = Future()
         self.begun.append((request, future))
         return future
@@ -141,9 +142,12 @@ def analysis() -> Analysis:
     return Analysis(
         route=Route(
             rule="all",
+            model=None,
             explain=(),
             explain_top_finding=False,
             thresholds={},
+            threshold_sets=(),
+            objects=None,
             checks={},
             send_to=("pacs",),
             quiet_seconds=3600,
@@ -330,8 +334,9 @@ def test_a_report_is_made_without_a_thumbnail_that_is_lost(tmp_path: Path, how: 
             make_unreadable(bench.state.results, instance.analysis.thumbnail)
         wait_for(lambda: bench.hands.begun)
         request, composed = bench.hands.begun.pop()
-        assert isinstance(request, ReportRequest)
-        assert (request.readings[0].thumbnail, request.readings[0].shown) == (b"", None)
+        assert isinstance(request, tuple)
+        (told,) = request
+        assert (told.readings[0].thumbnail, told.readings[0].shown) == (b"", None)
         composed.set_exception(InstanceUnreadable("it was asked for, that is enough"))
 
 
@@ -413,3 +418,60 @@ def test_the_end_comes_also_where_nothing_can_be_given_back(bench: Bench) -> Non
     assert time.monotonic() - begun < 5
     # in its time
     assert len(bench.state.workitems.expire_leases(held_by="here")) == 2
+
+
+def test_each_model_that_has_anything_new_to_say_makes_a_report(bench: Bench) -> None:
+    made = analysis()
+    now = replace(made, route=replace(made.route, quiet_seconds=0))
+    other = replace(now, algorithm=replace(made.algorithm, name="other", device_uid="2.25.8"))
+    for image in ("1", "2"):
+        bench.receive(image)
+    first, second = bench.hands.next(), bench.hands.next()
+    first.set_result(now)
+    second.set_result(other)
+    wait_for(lambda: bench.hands.begun)
+    requests, composed = bench.hands.begun.pop()
+    assert isinstance(requests, tuple)
+    assert [(each.algorithm.name, len(each.readings)) for each in requests] == [("none", 1), ("other", 1)]
+    assert requests[0].context.unread == ("1 image(s) were read by other 1, in a report of its own",)
+    objects = tuple(
+        ResultObject(
+            kind=ObjectKind.SR,
+            sop_class_uid="1.2",
+            sop_instance_uid=f"2.25.9{number}",
+            series_instance_uid=f"2.25.8{number}",
+            transfer_syntax_uid="1.2.840.10008.1.2.1",
+            data=b"an SR",
+            device_uid=each.algorithm.device_uid,
+        )
+        for number, each in enumerate(requests)
+    )
+    composed.set_result(Composed(objects=objects))
+    wait_for(lambda: bench.study().line.revision == 1)
+    # a third image, for one of them: the other has said what it has to say
+    bench.receive("3")
+    bench.hands.next().set_result(other)
+    wait_for(lambda: bench.hands.begun)
+    told, composed = bench.hands.begun.pop()
+    assert isinstance(told, tuple)
+    (again,) = told
+    assert (again.algorithm.name, len(again.readings), again.context.revision) == ("other", 2, 2)
+    assert [uids[1] for uids in again.predecessors.values()] == ["2.25.91"]
+    composed.set_result(Composed(objects=()))
+    wait_for(lambda: bench.study().line.open_workitems == 0)
+
+
+def test_a_shadow_leaves_nothing_but_what_it_found(bench: Bench) -> None:
+    bench.receive()
+    bench.hands.next().set_result(analysis())
+    wait_for(lambda: bench.states()[0] == "COMPLETED")
+    files = bench.files()
+    bench.state.workitems.reanalyse(1, Wish(model="other", shadow=True))
+    bench.dispatcher.poke()
+    wait_for(lambda: bench.hands.begun)
+    request, future = bench.hands.begun.pop()
+    assert isinstance(request, AnalysisRequest)
+    assert (request.shadow, request.model, request.rule) == (True, "other", None)
+    future.set_result(analysis())
+    wait_for(lambda: bench.study().instances[0].shadows)
+    assert bench.files() == files

@@ -127,6 +127,7 @@ class History:
                     "size": 1,
                     "digest": f"{number:064}",
                     "state": "ANALYSED",
+                    "patient_number": 1,
                 }
             )
             analysed.append(

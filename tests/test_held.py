@@ -15,13 +15,13 @@ from structlog.testing import capture_logs
 from typer.testing import CliRunner
 
 from mcads_node.cli import app
-from mcads_node.config import Configuration, NodeConfig
+from mcads_node.config import Configuration, NodeConfig, RuleBook
 from mcads_node.dispatch.briefing import Briefing
 from mcads_node.instance import Requestor
 from mcads_node.receive.arrival import Arrival, StoreCommand, arrival_of
 from mcads_node.service import disk_guard_of
 from mcads_node.service.auditing import audit_of
-from mcads_node.service.intake import Intake
+from mcads_node.service.intake import Intake, Pokes
 from mcads_node.state import State, open_state
 from mcads_node.workitems import InstanceState, Kind
 from mcads_node.yamlfile import write_yaml
@@ -100,8 +100,9 @@ def site(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Site]:
     write_yaml(tmp_path / "node.yaml", told)
     config = NodeConfig.model_validate(told)
     state = open_state(config)
-    audit = audit_of(Configuration(node=config, rules=()), state)
-    intake = Intake(config, state, disk_guard_of(config), audit, lambda: None)
+    configuration = Configuration(node=config, book=RuleBook())
+    audit = audit_of(configuration, state)
+    intake = Intake(configuration, state, disk_guard_of(config), audit, Pokes())
     yield Site(config=tmp_path / "node.yaml", state=state, intake=intake)
     state.close()
 
@@ -160,5 +161,5 @@ def test_objects_of_the_new_patient_have_other_uids_though_the_images_have_the_s
     assert of_the_image not in ("", before)
     assert site.state.workitems.complete_analysis(second, outcome)
     (report,) = site.state.workitems.claim("w", timedelta(seconds=60), kind=Kind.REPORT)
-    request = briefing.report(report)
+    (request,) = briefing.reports(report)
     assert (len(request.readings), request.context.installation) == (1, of_the_image)

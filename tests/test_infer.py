@@ -1,5 +1,5 @@
-from collections.abc import Iterator
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -15,23 +15,26 @@ from mcads_node.finding import Presence
 from mcads_node.infer import infer, op_norm
 from mcads_node.instance import InputCheck, Verdict
 from mcads_node.model_store.manifest import Output
-from mcads_node.model_store.store import ModelStore
-from tests.model_samples import UNTRAINED, official_network, shipped_store, small_inputs
+from tests.model_samples import (
+    DEMONSTRATION,
+    SEEDED,
+    official_network,
+    seeded_store,
+    shipped_store,
+    small_inputs,
+)
 
 
 @pytest.fixture(scope="module")
-def store(tmp_path_factory: pytest.TempPathFactory) -> ModelStore:
-    return shipped_store(tmp_path_factory.mktemp("weights"))
+def classifier() -> Classifier:
+    return load_classifier(shipped_store(Path("nowhere")), DEMONSTRATION, device="cpu", threads=1)
 
 
-@pytest.fixture(scope="module")
-def classifier(store: ModelStore) -> Iterator[Classifier]:
-    yield load_classifier(store, UNTRAINED, device="cpu", threads=1)
-
-
-def test_scores_equal_torchxrayvisions(classifier: Classifier, store: ModelStore) -> None:
+def test_scores_equal_torchxrayvisions(tmp_path: Path) -> None:
+    store = seeded_store(tmp_path)
+    classifier = load_classifier(store, SEEDED, device="cpu", threads=1)
     network = official_network(store)
-    network.op_threshs = torch.tensor(store.manifest(UNTRAINED).operating_points)
+    network.op_threshs = torch.tensor(store.manifest(SEEDED).operating_points)
     inputs = small_inputs(3)
     with torch.no_grad():
         expected = network(torch.from_numpy(inputs)).numpy()
@@ -133,9 +136,9 @@ def test_another_shape_or_type_is_refused(classifier: Classifier, picture: NDArr
         infer(classifier, picture, {}, ())
 
 
-def test_outputs_that_are_not_finite_are_an_error(store: ModelStore) -> None:
-    broken = load_classifier(store, UNTRAINED, device="cpu", threads=1)
+def test_outputs_that_are_not_finite_are_an_error() -> None:
+    broken = load_classifier(shipped_store(Path("nowhere")), DEMONSTRATION, device="cpu", threads=1)
     with torch.no_grad():
-        broken._network.classifier.get_parameter("bias")[4] = float("nan")
-    with pytest.raises(ModelUnusable, match="1 of 18"):
+        broken._network.head.get_parameter("bias")[4] = float("nan")
+    with pytest.raises(ModelUnusable, match=f"1 of {len(broken.manifest.outputs)}"):
         infer(broken, small_inputs(1)[0, 0], {}, ())

@@ -3,6 +3,7 @@ import io
 import json
 import os
 import pickle
+import shutil
 import subprocess
 import sys
 import threading
@@ -21,14 +22,11 @@ from safetensors import numpy as safetensors
 from torchxrayvision.models import DenseNet, model_urls
 
 from mcads_node.errors import ConfigError, ModelUnusable, PeerUnreachable, PermanentError, TransientError
-from mcads_node.model_store import densenet121
 from mcads_node.model_store.download import download
 from mcads_node.model_store.manifest import Download
 from mcads_node.model_store.store import ModelStatus, ModelStore
 from mcads_node.report.codes import finding_codes
-from tests.model_samples import MODELS, OFFICIAL, UNTRAINED, shipped_store
-
-PINNED = "00080ba5eebdd304ae23da5316a5a925df63e68af84be4f540c5fd78082c0d53"
+from tests.model_samples import DEMONSTRATION, MODELS, OFFICIAL, seeded, shipped_store
 
 
 @dataclass
@@ -159,18 +157,18 @@ def test_every_densenet_of_torchxrayvision_is_there() -> None:
 
 def test_the_shipped_models() -> None:
     store = shipped_store(Path("nowhere"))
-    assert set(store.list()) >= {OFFICIAL, UNTRAINED, *NAMES}
+    assert set(store.list()) >= {OFFICIAL, DEMONSTRATION, *NAMES}
     assert store.manifest(OFFICIAL).caution == ""
-    assert store.manifest(UNTRAINED).caution == "UNTRAINED MODEL"
+    assert store.manifest(DEMONSTRATION).caution == "DEMONSTRATION MODEL — NOT FOR CLINICAL USE"
     assert store.status(OFFICIAL) is ModelStatus.ABSENT
 
 
 def test_only_the_configuration_lets_a_demonstration_model_serve() -> None:
     store = shipped_store(Path("nowhere"))
     store.require_allowed(OFFICIAL, allow_demonstration=False)
-    store.require_allowed(UNTRAINED, allow_demonstration=True)
+    store.require_allowed(DEMONSTRATION, allow_demonstration=True)
     with pytest.raises(ModelUnusable, match="allow_demonstration_models"):
-        store.require_allowed(UNTRAINED, allow_demonstration=False)
+        store.require_allowed(DEMONSTRATION, allow_demonstration=False)
 
 
 @pytest.mark.parametrize("name", ["", "..", "../models/x", "/etc", "a/b", "a..b", "A", "x" * 65, "a\n", ".a"])
@@ -196,7 +194,7 @@ def test_a_folder_with_another_models_manifest_is_refused(tmp_path: Path) -> Non
         ("outputs", [{"label": "", "operating_point": 0.5}], "without a label"),
         ("outputs", [{"label": "A", "operating_point": None}], "at least one output"),
         ("weights", {"digest": "abc"}, "digest"),
-        ("source", {"kind": "seed", "seed": 1}, "demonstration"),
+        ("source", {"kind": "shipped"}, "expected the SHA-256 of what is shipped"),
         ("source", {"kind": "download", "torchxrayvision": "x", "url": "http://example.org/x"}, "https"),
         ("source", {"kind": "download", "torchxrayvision": "x", "url": "file:///x"}, "https"),
         ("input", {"size": 224, "low": 5, "high": 5}, "low < high"),
@@ -220,31 +218,35 @@ def test_the_store_does_not_import_torch() -> None:
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
 
 
-# --- weights drawn from a seed
+# --- weights that are shipped
 
 
-def test_seeded_weights_are_made_on_first_need_and_are_the_pinned_ones(tmp_path: Path) -> None:
+def test_shipped_weights_are_there_and_the_pinned_ones(tmp_path: Path) -> None:
     store = shipped_store(tmp_path)
-    assert store.status(UNTRAINED) is ModelStatus.ABSENT
+    assert store.status(DEMONSTRATION) is ModelStatus.READY
+    path = store.weights_path(DEMONSTRATION)
+    assert path == MODELS / DEMONSTRATION / "weights.safetensors"
+    digest = hashlib.sha256(path.read_bytes()).hexdigest()
+    assert store.verify(DEMONSTRATION) == store.manifest(DEMONSTRATION).weights.digest == digest
+    assert store.fetch(DEMONSTRATION) == path
     assert not list(tmp_path.iterdir())
-    path = store.weights_path(UNTRAINED)
-    assert path == tmp_path / UNTRAINED / "weights.safetensors"
-    assert store.verify(UNTRAINED) == PINNED == hashlib.sha256(path.read_bytes()).hexdigest()
-    assert store.status(UNTRAINED) is ModelStatus.READY
-    assert names_in(path.parent) == ["weights.safetensors"]
 
 
-def test_a_flipped_bit_is_found_and_fetch_repairs_it(tmp_path: Path) -> None:
-    store = shipped_store(tmp_path)
-    path = store.weights_path(UNTRAINED)
-    data = bytearray(path.read_bytes())
+def test_a_flipped_bit_or_a_lost_file_is_found_and_no_fetch_hides_it(tmp_path: Path) -> None:
+    shutil.copytree(MODELS / DEMONSTRATION, tmp_path / "models" / DEMONSTRATION)
+    store = ModelStore(models_dir=tmp_path / "models", weights_dir=tmp_path / "weights")
+    path = store.weights_path(DEMONSTRATION)
+    pinned, data = store.verify(DEMONSTRATION), bytearray(path.read_bytes())
     data[-1] ^= 1
     path.write_bytes(data)
-    assert store.status(UNTRAINED) is ModelStatus.MISMATCH
-    with pytest.raises(ModelUnusable, match=f"expected SHA-256 {PINNED}.*models fetch {UNTRAINED}"):
-        store.read(UNTRAINED)
-    store.fetch(UNTRAINED)
-    assert store.verify(UNTRAINED) == PINNED
+    assert store.status(DEMONSTRATION) is ModelStatus.MISMATCH
+    for tried in (store.read, store.fetch):
+        with pytest.raises(ModelUnusable, match=f"expected SHA-256 {pinned}.*install the node again"):
+            tried(DEMONSTRATION)
+    path.unlink()
+    assert store.status(DEMONSTRATION) is ModelStatus.ABSENT
+    with pytest.raises(ModelUnusable, match=r"weights are absent.*install the node again"):
+        store.fetch(DEMONSTRATION)
 
 
 # --- fetching
@@ -285,7 +287,7 @@ def test_weights_are_verified_on_every_load_against_the_first_fetch(
     store = store_of(tmp_path, server.url)
     path = store.fetch(OFFICIAL)
     first = path.read_bytes()
-    path.write_bytes(safetensors.save(densenet121.seeded(1, 18)))
+    path.write_bytes(safetensors.save(seeded(1, 18)))
     assert store.status(OFFICIAL) is ModelStatus.MISMATCH
     with pytest.raises(ModelUnusable, match="is not what it was"):
         store.weights_path(OFFICIAL)
@@ -303,7 +305,7 @@ def test_unrecorded_weights_are_not_trusted(
     store = store_of(tmp_path, serve(official).url)
     folder = tmp_path / "weights" / OFFICIAL
     folder.mkdir(parents=True)
-    (folder / "weights.safetensors").write_bytes(safetensors.save(densenet121.seeded(1, 18)))
+    (folder / "weights.safetensors").write_bytes(safetensors.save(seeded(1, 18)))
     assert store.status(OFFICIAL) is ModelStatus.MISMATCH
     with pytest.raises(ModelUnusable, match="is not known"):
         store.read(OFFICIAL)
@@ -324,7 +326,7 @@ def test_a_broken_record_is_not_taken_for_none(tmp_path: Path) -> None:
 def test_weights_beside_the_manifest_serve_where_they_are_recorded(tmp_path: Path) -> None:
     store = store_of(tmp_path, "https://example.org/x.pt")
     folder = tmp_path / "models" / OFFICIAL
-    data = safetensors.save(densenet121.seeded(1, 18))
+    data = safetensors.save(seeded(1, 18))
     (folder / "weights.safetensors").write_bytes(data)
     assert store.status(OFFICIAL) is ModelStatus.MISMATCH
     (folder / "weights.lock").write_text(json.dumps({"digest": hashlib.sha256(data).hexdigest()}))

@@ -17,11 +17,11 @@ from structlog.testing import capture_logs
 from typer.testing import CliRunner
 
 from mcads_node.cli import app
-from mcads_node.config import Configuration, NodeConfig
+from mcads_node.config import Configuration, NodeConfig, RuleBook
 from mcads_node.errors import ConfigError, PeerUnreachable, PermanentError
 from mcads_node.service import disk_guard_of
 from mcads_node.service.auditing import audit_of
-from mcads_node.service.intake import Intake
+from mcads_node.service.intake import Intake, Pokes
 from mcads_node.service.pulling import pull_jobs
 from mcads_node.service.receiver import Receiver
 from mcads_node.state import State, open_state
@@ -107,9 +107,9 @@ class Site:
 
     @contextlib.contextmanager
     def listening(self) -> Iterator[None]:
-        configuration = Configuration(node=self.settings, rules=())
+        configuration = Configuration(node=self.settings, book=RuleBook())
         audit = audit_of(configuration, self.state)
-        intake = Intake(self.settings, self.state, disk_guard_of(self.settings), audit, lambda: None)
+        intake = Intake(configuration, self.state, disk_guard_of(self.settings), audit, Pokes())
         receiver = Receiver(configuration, self.state, intake, audit)
         receiver.start()
         try:
@@ -282,13 +282,9 @@ def test_a_disk_that_is_full_refuses_what_is_pulled(tmp_path: Path, archive: Arc
 
 def jobs(here: Site, keep: Any = None) -> Any:
     stopping = threading.Event()
-    intake = Intake(
-        here.settings,
-        here.state,
-        disk_guard_of(here.settings),
-        audit_of(Configuration(node=here.settings, rules=()), here.state),
-        lambda: None,
-    )
+    configuration = Configuration(node=here.settings, book=RuleBook())
+    audit = audit_of(configuration, here.state)
+    intake = Intake(configuration, here.state, disk_guard_of(here.settings), audit, Pokes())
     return pull_jobs(here.settings, here.state, keep or intake.keep, None, stopping)
 
 

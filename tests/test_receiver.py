@@ -20,12 +20,12 @@ from pydicom.uid import ExplicitVRLittleEndian
 from rich.console import Console
 from structlog.testing import capture_logs
 
-from mcads_node.config import Configuration, NodeConfig
+from mcads_node.config import Configuration, NodeConfig, RuleBook
 from mcads_node.errors import ConfigError
 from mcads_node.receive.crowd import MOST_OF_ONE_LISTED, MOST_OF_ONE_UNLISTED, MOST_STRANGERS
 from mcads_node.service.auditing import audit_of
 from mcads_node.service.configured import disk_guard_of
-from mcads_node.service.intake import Intake
+from mcads_node.service.intake import Intake, Pokes
 from mcads_node.service.receiver import Receiver
 from mcads_node.state import State, open_state
 from mcads_node.verbs.overview import list_turned_away
@@ -74,9 +74,9 @@ def receiving(folder: Path, **sections: Any) -> Iterator[Place]:
     }
     config = NodeConfig.model_validate(settings)
     state = open_state(config)
-    configuration = Configuration(node=config, rules=())
+    configuration = Configuration(node=config, book=RuleBook())
     audit = audit_of(configuration, state)
-    intake = Intake(config, state, disk_guard_of(config), audit, lambda: None)
+    intake = Intake(configuration, state, disk_guard_of(config), audit, Pokes())
     receiver = Receiver(configuration, state, intake, audit)
     receiver.start()
     with capture_logs() as logs:

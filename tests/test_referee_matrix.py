@@ -42,6 +42,7 @@ from tests.documents import ROOT
 from tests.report_samples import (
     ALGORITHM,
     CALIBRATED,
+    CAUTION,
     CONTEXT,
     DOUBTFUL,
     LABELS,
@@ -53,7 +54,7 @@ from tests.report_samples import (
 from tests.sources import IMPOSSIBLE, IMPOSSIBLE_TOGETHER, SOURCES, Source
 
 ARTEFACTS = Path(os.environ.get("MCADS_TEST_ARTEFACTS") or ROOT / "tests" / "artefacts")
-UNTRAINED = replace(ALGORITHM, name="untrained-densenet121", caution="UNTRAINED MODEL")
+DEMONSTRATION = replace(ALGORITHM, name="mcads-demo", caution=CAUTION)
 #: reports of few labels are as valid, and many times faster to make and to judge; tests of the SR have all
 FEW = LABELS[:3]
 ROWS, COLUMNS = 90, 70
@@ -134,7 +135,7 @@ def _made(source: Source) -> Study:
     made: list[ResultObject] = []
     omitted: dict[ObjectKind, str] = {}
     checks = (DOUBTFUL,) if View.LATERAL in source.views else ()
-    algorithm = UNTRAINED if source.language == "lt" else ALGORITHM
+    algorithm = DEMONSTRATION if source.language == "lt" else ALGORITHM
     radiographs = [
         _radiograph(header, view, checks) for header, view in zip(source.headers, source.views, strict=True)
     ]
@@ -261,7 +262,7 @@ def _reports() -> Iterator[bytes]:
     ]
     mixed = [calibrated(each, FEW[:1]) for each in mixed]
     mark = replace(CALIBRATED.calibration, labels=FEW[:1]) if CALIBRATED.calibration else None
-    yield measurement_report(mixed, replace(UNTRAINED, calibration=mark), context).data
+    yield measurement_report(mixed, replace(DEMONSTRATION, calibration=mark), context).data
     rejected = [
         RejectedObject(
             sop_class_uid=each.sop_class_uid,

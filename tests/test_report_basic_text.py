@@ -21,6 +21,7 @@ from tests import referees
 from tests.report_samples import (
     ALGORITHM,
     CALIBRATED,
+    CAUTION,
     CONTEXT,
     DOUBTFUL,
     UNFIT,
@@ -33,7 +34,7 @@ from tests.report_samples import (
 from tests.report_sources import NAMES, SOURCES
 
 GOLDEN = Path(__file__).parent / "golden"
-UNTRAINED = replace(ALGORITHM, caution="UNTRAINED MODEL")
+DEMONSTRATION = replace(ALGORITHM, caution=CAUTION)
 PREDECESSOR = ("1.2.840.10008.5.1.4.1.1.88.11", "2.25.71", "2.25.72")
 LITHUANIAN = Rendition(kind=ObjectKind.BASIC_TEXT_SR, language="lt")
 
@@ -47,7 +48,7 @@ def _readings() -> list[ImageReading]:
 
 def _rich() -> ResultObject:
     context = replace(CONTEXT, revision=2, predecessor=PREDECESSOR, unread=("One image had no pixels.",))
-    return basic_text_report(_readings(), UNTRAINED, context)
+    return basic_text_report(_readings(), DEMONSTRATION, context)
 
 
 def _read(result: ResultObject) -> Dataset:
@@ -74,7 +75,7 @@ def test_dciodvfy_accepts_the_text_of_any_source(name: str) -> None:
 
 def test_dciodvfy_accepts_a_revised_text_in_lithuanian() -> None:
     context = replace(CONTEXT, revision=2, predecessor=PREDECESSOR)
-    result = basic_text_report(_readings(), UNTRAINED, context, LITHUANIAN)
+    result = basic_text_report(_readings(), DEMONSTRATION, context, LITHUANIAN)
     assert referees.dciodvfy(result.data).errors == ()
     assert "slenkstį" in _texts(result, "Summary")[0]
     assert result.variant == LITHUANIAN.variant
@@ -89,7 +90,7 @@ def test_dsrdump_reads_what_a_person_has_read() -> None:
 def test_headline_and_caution_come_first_then_what_is_wrong() -> None:
     headline, caution, revision, worst, mild, unread = _texts(_rich(), "Summary")
     assert headline == "MCADS AI — 2 findings above threshold"
-    assert caution == "UNTRAINED MODEL. AI result for research use — not verified"
+    assert caution == f"{CAUTION}. AI result for research use — not verified"
     assert "replaces report 2.25.71" in revision
     assert worst.endswith(UNFIT.reason)
     assert mild.endswith(DOUBTFUL.reason)

@@ -28,6 +28,7 @@ from mcads_node.result import ImageReading, ObjectKind, Rendition, ResultObject
 from tests.referees import dcentvfy, dciodvfy
 from tests.report_samples import (
     ALGORITHM,
+    CAUTION,
     CONTEXT,
     DOUBTFUL,
     LABELS,
@@ -37,7 +38,7 @@ from tests.report_samples import (
     full,
 )
 
-UNTRAINED = replace(ALGORITHM, name="untrained-densenet121", caution="UNTRAINED MODEL")
+DEMONSTRATION = replace(ALGORITHM, name="mcads-demo", caution=CAUTION)
 HEATMAP_UID = ("1.2.840.10008.5.1.4.1.1.7", "2.25.7", "2.25.6")
 
 
@@ -221,13 +222,13 @@ def test_caption() -> None:
     assert "probab" not in text
     assert "Žukauskaitė" not in text
     assert "4711" not in text
-    assert "UNTRAINED" not in text
+    assert "DEMONSTRATION" not in text
     assert wording.ON_REQUEST not in text
 
 
 def test_caption_says_what_is_not_fit_to_be_believed() -> None:
     radiograph = image()
-    assert "UNTRAINED MODEL" in caption(radiograph, heat(radiograph), UNTRAINED)
+    assert CAUTION in caption(radiograph, heat(radiograph), DEMONSTRATION)
     asked = heat(radiograph, what=finding(score=0.2, presence=Presence.ABSENT), positive=False)
     assert "Effusion — not positive: shown on request" in caption(radiograph, asked)
     open_question = heat(radiograph, what=finding(presence=Presence.UNDETERMINED), positive=False)
@@ -364,7 +365,7 @@ def test_another_result_has_another_uid() -> None:
             (heat(radiograph, what=finding("Mass")), ALGORITHM),
             (heat(radiograph, positive=False), ALGORITHM),
             (heat(radiograph, what=replace(finding(), threshold=0.4)), ALGORITHM),
-            (heat(radiograph), UNTRAINED),
+            (heat(radiograph), DEMONSTRATION),
         )
     ]
     assert len(set(variants)) == len(variants)
@@ -499,7 +500,9 @@ def test_an_empty_map_is_said_to_be_empty(style: str) -> None:
 def test_a_caption_can_be_read_whatever_the_matrix(rows: int, columns: int, language: str) -> None:
     radiograph = Radiograph(header=full(), pixels=np.zeros((rows, columns), np.float32), view=View.PA)
     heatmap = heat(radiograph, what=finding("Enlarged Cardiomediastinum"))
-    strip = draw_caption(radiograph, heatmap, UNTRAINED, replace(HEATMAP, language=language), (rows, columns))
+    strip = draw_caption(
+        radiograph, heatmap, DEMONSTRATION, replace(HEATMAP, language=language), (rows, columns)
+    )
     # on a screen that fits the capture into 1000 × 1000, and never below what the font needs
     shown = min(1.0, 1000 / max(strip.width, rows + strip.height))
     assert min(written.size for written in strip.written) * shown >= 9.5
@@ -524,7 +527,7 @@ def odd(instance: int = 1) -> Dataset:
 
 
 @pytest.mark.parametrize("source", [bare, full, odd])
-@pytest.mark.parametrize("algorithm", [ALGORITHM, UNTRAINED], ids=["trained", "untrained"])
+@pytest.mark.parametrize("algorithm", [ALGORITHM, DEMONSTRATION], ids=["without caution", "with caution"])
 def test_dciodvfy_accepts_every_capture(source: Callable[[int], Dataset], algorithm: Algorithm) -> None:
     radiograph = image(header=source(1))
     heatmaps = [
@@ -621,12 +624,12 @@ def test_warnings_caution_unread_and_revision_are_on_the_page() -> None:
         CONTEXT, revision=2, predecessor=("1.2", "2.25.77", "2.25.78"), unread=("One image is multi-frame.",)
     )
     readings = (read(full(1), checks=(DOUBTFUL,)), read(full(2), View.LATERAL, checks=(UNFIT,)))
-    texts = summary_page(readings, UNTRAINED, context).texts
+    texts = summary_page(readings, DEMONSTRATION, context).texts
     warned = texts.index(f"LATERAL: {UNFIT.reason}")
     assert texts[warned - 1] == "Undetermined"
     assert texts.index(f"PA: {DOUBTFUL.reason}") > warned, "the worse one comes first"
     assert texts[texts.index("One image is multi-frame.") - 1] == "Not read"
-    assert "UNTRAINED MODEL" in texts
+    assert CAUTION in texts
     assert "Revised report 2, replaces report 2.25.77" in texts
     first_score = next(place for place, text in enumerate(texts) if "below" in text)
     assert warned < first_score

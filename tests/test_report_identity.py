@@ -28,7 +28,7 @@ from mcads_node.report.key_objects import key_objects
 from mcads_node.report.pdf import pdf_report
 from mcads_node.report.sr import measurement_report
 from mcads_node.result import ObjectKind
-from tests.report_samples import ALGORITHM, CALIBRATED, CONTEXT, full, reading
+from tests.report_samples import ALGORITHM, CALIBRATED, CAUTION, CONTEXT, full, reading
 
 THRESHOLDS = {"Pneumothorax": 0.35, "Mass": 0.5}
 
@@ -71,7 +71,7 @@ def _uid(**changes: Any) -> str:
         {"source_uids": ["1.2", "1.3", "1.3"]},
         {"algorithm": replace(ALGORITHM, weights_digest="f" * 64)},
         {"algorithm": replace(ALGORITHM, version="0.1.0+2")},
-        {"algorithm": replace(ALGORITHM, caution="UNTRAINED MODEL")},
+        {"algorithm": replace(ALGORITHM, caution=CAUTION)},
         {"algorithm": CALIBRATED},
         {"algorithm": replace(ALGORITHM, device_uid="2.25.7")},
         {"thresholds": {**THRESHOLDS, "Mass": 0.5000001}},
@@ -109,16 +109,22 @@ def test_every_kind_has_a_number_of_its_own_in_the_high_block() -> None:
 
 @pytest.mark.parametrize("kind", ObjectKind)
 def test_a_description_names_the_product_and_the_caution_and_fits(kind: ObjectKind) -> None:
-    careful = replace(ALGORITHM, caution="UNTRAINED MODEL", name="n" * 80)
-    assert series_description(kind, careful).startswith("MCADS AI ")
-    assert "UNTRAINED MODEL" in series_description(kind, careful)
-    assert len(series_description(kind, careful)) <= 64
+    careful = replace(ALGORITHM, caution=CAUTION, name="n" * 80)
+    assert series_description(kind, replace(careful, caution="TRIAL")).startswith("MCADS AI ")
+    assert "AI " in series_description(kind, careful)
+    assert CAUTION in series_description(kind, careful)
+    assert len(series_description(kind, careful).encode()) <= 64
+
+
+def test_a_caution_that_leaves_no_room_for_words_stands_first() -> None:
+    careful = replace(ALGORITHM, caution="c" * 60)
+    assert series_description(ObjectKind.SR, careful) == "c" * 60 + " rep"
 
 
 def test_a_site_s_own_description_stands_behind_the_caution() -> None:
-    careful = replace(ALGORITHM, caution="UNTRAINED MODEL")
+    careful = replace(ALGORITHM, caution=CAUTION)
     assert series_description(ObjectKind.HEATMAP, ALGORITHM, "DI radiniai") == "DI radiniai"
-    assert series_description(ObjectKind.HEATMAP, careful, "ž" * 64).startswith("UNTRAINED MODEL žžž")
+    assert series_description(ObjectKind.HEATMAP, careful, "ž" * 64).startswith(f"{CAUTION} žžž")
     assert len(series_description(ObjectKind.HEATMAP, careful, "ž" * 64).encode()) <= 64
 
 

@@ -21,11 +21,11 @@ from mcads_node.report.key_objects import RejectedObject, rejection_note
 from mcads_node.report.sr import measurement_report
 from mcads_node.result import ImageReading, ObjectKind, Rendition, ResultObject
 from tests import referees
-from tests.report_samples import ALGORITHM, CONTEXT, UNFIT, as_received, bare, full, reading
+from tests.report_samples import ALGORITHM, CAUTION, CONTEXT, UNFIT, as_received, bare, full, reading
 from tests.report_sources import SOURCES
 
 GOLDEN = Path(__file__).parent / "golden"
-UNTRAINED = replace(ALGORITHM, caution="UNTRAINED MODEL")
+DEMONSTRATION = replace(ALGORITHM, caution=CAUTION)
 CAPTURE = "1.2.840.10008.5.1.4.1.1.7"
 SOME = [RejectedObject(sop_class_uid=CAPTURE, sop_instance_uid="2.25.5", series_instance_uid="2.25.6")]
 
@@ -38,7 +38,7 @@ def _readings() -> list[ImageReading]:
 
 
 def _selection(readings: list[ImageReading] | None = None) -> ResultObject:
-    selected = key_objects.key_objects(_readings() if readings is None else readings, UNTRAINED, CONTEXT)
+    selected = key_objects.key_objects(_readings() if readings is None else readings, DEMONSTRATION, CONTEXT)
     assert selected is not None
     return selected
 
@@ -95,7 +95,7 @@ def test_dciodvfy_accepts_both_kinds_for_any_source(name: str) -> None:
 
 
 def test_dcentvfy_finds_all_documents_in_agreement() -> None:
-    report = measurement_report(_readings(), UNTRAINED, CONTEXT)
+    report = measurement_report(_readings(), DEMONSTRATION, CONTEXT)
     assert referees.dcentvfy([report.data, _selection().data, _note().data]).errors == ()
 
 
@@ -113,7 +113,7 @@ def test_the_positive_image_and_its_heatmap_are_selected_and_nothing_else() -> N
         "2.25.5": "2.25.6",
     }
     described = [item.TextValue for item in document.ContentSequence if item.ValueType == "TEXT"][-1]
-    assert described.startswith("UNTRAINED MODEL. MCADS AI — 2 findings above threshold: Fibrosis, Pleural")
+    assert described.startswith(f"{CAUTION}. MCADS AI — 2 findings above threshold: Fibrosis, Pleural")
     assert "not verified" in described
 
 
@@ -131,7 +131,7 @@ def test_where_nothing_is_positive_nothing_is_selected(images: list[ImageReading
 def test_a_selection_follows_from_its_arguments_alone() -> None:
     assert _selection(_readings()[::-1]).data == _selection().data
     lithuanian = Rendition(kind=ObjectKind.KOS, language="lt")
-    other = key_objects.key_objects(_readings(), UNTRAINED, CONTEXT, lithuanian)
+    other = key_objects.key_objects(_readings(), DEMONSTRATION, CONTEXT, lithuanian)
     assert other is not None
     assert other.sop_instance_uid != _selection().sop_instance_uid
     assert other.variant == "language=lt"

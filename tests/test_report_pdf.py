@@ -24,10 +24,20 @@ from mcads_node.report.pdf import pdf_report
 from mcads_node.result import ImageReading, ObjectKind, Rendition, ResultObject
 from tests import referees
 from tests.programs import require_program
-from tests.report_samples import ALGORITHM, CONTEXT, DOUBTFUL, UNFIT, as_received, bare, full, reading
+from tests.report_samples import (
+    ALGORITHM,
+    CAUTION,
+    CONTEXT,
+    DOUBTFUL,
+    UNFIT,
+    as_received,
+    bare,
+    full,
+    reading,
+)
 from tests.report_sources import NAMES, SOURCES
 
-UNTRAINED = replace(ALGORITHM, caution="UNTRAINED MODEL")
+DEMONSTRATION = replace(ALGORITHM, caution=CAUTION)
 DEFAULT = Rendition(kind=ObjectKind.PDF)
 LITHUANIAN = Rendition(kind=ObjectKind.PDF, language="lt")
 #: a heatmap that a reading refers to
@@ -54,7 +64,7 @@ def _readings() -> list[ImageReading]:
 
 def _rich(rendition: Rendition = DEFAULT) -> ResultObject:
     context = replace(CONTEXT, revision=2, unread=("One image had no pixels.",))
-    return pdf_report(_readings(), UNTRAINED, context, rendition)
+    return pdf_report(_readings(), DEMONSTRATION, context, rendition)
 
 
 def _read(result: ResultObject) -> Dataset:
@@ -93,7 +103,7 @@ def test_the_object_says_what_it_encapsulates() -> None:
     assert data.rstrip().endswith(b"%%EOF")
     assert len(document.EncapsulatedDocument) - len(data) == len(data) % 2
     assert document.MIMETypeOfEncapsulatedDocument == "application/pdf"
-    assert document.DocumentTitle == "UNTRAINED MODEL — MCADS AI — 2 findings above threshold"
+    assert document.DocumentTitle == f"{CAUTION} — MCADS AI — 2 findings above threshold"
     assert document.BurnedInAnnotation == "NO"
     assert [item.ReferencedSOPInstanceUID for item in document.SourceInstanceSequence] == [
         "1.2.826.0.1.3680043.10.1.1",
@@ -112,9 +122,9 @@ def test_identity_burnt_into_a_source_is_told() -> None:
 
 def test_its_text_can_be_read_by_other_programs(tmp_path: Path) -> None:
     text = _text(_rich(), tmp_path)
-    assert text.startswith("UNTRAINED MODEL AI result for research use — not verified MCADS AI — 2 findings")
+    assert text.startswith(f"{CAUTION} AI result for research use — not verified MCADS AI — 2 findings")
     # at the top, and at the foot of the page
-    assert text.count("UNTRAINED MODEL") == 2
+    assert text.count(CAUTION) == 2
     for said in (
         "Revised report 2",
         "Input of LATERAL: The image looks inverted.",
@@ -159,8 +169,8 @@ def test_both_pictures_are_in_it_and_all_fonts(tmp_path: Path) -> None:
 
 def test_many_images_fill_pages_and_each_says_what_it_is(tmp_path: Path) -> None:
     many = [replace(reading(full(number)), thumbnail=_picture(512, 420)) for number in range(1, 13)]
-    text = _text(pdf_report(many, UNTRAINED, CONTEXT), tmp_path)
-    pages = text.count("UNTRAINED MODEL · AI result for research use")
+    text = _text(pdf_report(many, DEMONSTRATION, CONTEXT), tmp_path)
+    pages = text.count(f"{CAUTION} · AI result for research use")
     assert pages > 2
     assert all(f"PA {number} (image" in text for number in range(1, 13))
 
@@ -169,7 +179,7 @@ def test_equal_arguments_give_equal_bytes_whatever_the_clock_and_the_process() -
     one = _rich()
     pdf_report([reading(bare())], ALGORITHM, CONTEXT, LITHUANIAN)
     again = pdf_report(
-        _readings()[::-1], UNTRAINED, replace(CONTEXT, revision=2, unread=("One image had no pixels.",))
+        _readings()[::-1], DEMONSTRATION, replace(CONTEXT, revision=2, unread=("One image had no pixels.",))
     )
     assert again.data == one.data
     script = (
@@ -189,7 +199,7 @@ def test_equal_arguments_give_equal_bytes_whatever_the_clock_and_the_process() -
 
 
 def test_texts_are_no_markup(tmp_path: Path) -> None:
-    odd = replace(UNTRAINED, name="a<b>&amp;<para>", caution="<font color=red>" + "loud " * 60)
+    odd = replace(DEMONSTRATION, name="a<b>&amp;<para>", caution="<font color=red>" + "loud " * 60)
     text = _text(pdf_report(_readings(), odd, CONTEXT), tmp_path)
     assert "a<b>&amp;<para>" in text
     assert "<font color=red>loud" in text

@@ -25,9 +25,19 @@ from mcads_node.report.sr import measurement_report
 from mcads_node.resample import geometry_for
 from mcads_node.result import ObjectKind, Rendition, ResultObject
 from tests.referees import dcentvfy, dciodvfy, require_program
-from tests.report_samples import ALGORITHM, CONTEXT, DOUBTFUL, LABELS, as_received, bare, full, reading
+from tests.report_samples import (
+    ALGORITHM,
+    CAUTION,
+    CONTEXT,
+    DOUBTFUL,
+    LABELS,
+    as_received,
+    bare,
+    full,
+    reading,
+)
 
-UNTRAINED = replace(ALGORITHM, name="untrained-densenet121", caution="UNTRAINED MODEL")
+DEMONSTRATION = replace(ALGORITHM, name="mcads-demo", caution=CAUTION)
 GSPS = Rendition(kind=ObjectKind.GSPS)
 
 
@@ -153,21 +163,21 @@ def test_an_empty_map_has_a_text_that_says_so() -> None:
 
 def test_the_notice_and_the_caution() -> None:
     radiograph = image(checks=(DOUBTFUL,))
-    state = opened(made(radiograph, algorithm=UNTRAINED))
+    state = opened(made(radiograph, algorithm=DEMONSTRATION))
     for said in (
-        "UNTRAINED MODEL",
+        CAUTION,
         wording.UNVERIFIED,
         "Where the model looked (Grad-CAM), NOT the outline of a lesion",
         f"Input: {DOUBTFUL.reason}",
-        "untrained-densenet121 0.1.0+1",
+        "mcads-demo 0.1.0+1",
         "The model saw only rows 11–80 of 90",
         wording.NOT_EXCLUDED,
     ):
         assert said in texts(state, NOTICE)
-    assert "UNTRAINED MODEL" in texts(state, "AI EFFUSION")
-    assert all("UNTRAINED MODEL" in layer.GraphicLayerDescription for layer in state.GraphicLayerSequence)
-    assert state.ContentDescription == "UNTRAINED MODEL Grad-CAM area, NOT a lesion outline"
-    assert "UNTRAINED MODEL" in state.SeriesDescription
+    assert CAUTION in texts(state, "AI EFFUSION")
+    assert all("DEMONSTRATION MODEL" in layer.GraphicLayerDescription for layer in state.GraphicLayerSequence)
+    assert state.ContentDescription == "DEMONSTRATION MODEL Grad-CAM area, NOT a lesion outline"
+    assert CAUTION in state.SeriesDescription
     everything = texts(state, NOTICE) + texts(state, "AI EFFUSION")
     for identity in ("Žukauskaitė", "4711", "A2024-17"):
         assert identity not in everything
@@ -176,9 +186,12 @@ def test_the_notice_and_the_caution() -> None:
 def test_what_a_destination_asks_for_makes_another_object() -> None:
     radiograph = image()
     rendition = replace(GSPS, series_number=77, series_description="AI marks")
-    result, default = made(radiograph, algorithm=UNTRAINED, rendition=rendition), made(radiograph)
+    result, default = made(radiograph, algorithm=DEMONSTRATION, rendition=rendition), made(radiograph)
     state = opened(result)
-    assert (state.SeriesNumber, state.SeriesDescription) == (77, "UNTRAINED MODEL AI marks")
+    assert (state.SeriesNumber, state.SeriesDescription) == (
+        77,
+        f"{CAUTION} AI marks",
+    )
     assert result.variant == rendition.variant
     assert result.sop_instance_uid != default.sop_instance_uid
     assert result.series_instance_uid != default.series_instance_uid
@@ -376,7 +389,7 @@ def sparse() -> Dataset:
 
 
 @pytest.mark.parametrize("source", [bare, bare_cr, full, latin, sparse])
-@pytest.mark.parametrize("algorithm", [ALGORITHM, UNTRAINED], ids=["trained", "untrained"])
+@pytest.mark.parametrize("algorithm", [ALGORITHM, DEMONSTRATION], ids=["without caution", "with caution"])
 def test_dciodvfy_and_dcentvfy_accept_it(source: Callable[[], Dataset], algorithm: Algorithm) -> None:
     radiograph = image(header=source(), checks=(DOUBTFUL,))
     heatmaps = (heat(radiograph), heat(radiograph, "Mass", 0, 6))

@@ -18,9 +18,9 @@ from mcads_node.report.sr import measurement_report
 from mcads_node.resample import geometry_for, to_source
 from mcads_node.result import ObjectKind, Rendition, ResultObject
 from tests.referees import dcentvfy, dciodvfy
-from tests.report_samples import ALGORITHM, CONTEXT, LABELS, as_received, bare, full, reading
+from tests.report_samples import ALGORITHM, CAUTION, CONTEXT, LABELS, as_received, bare, full, reading
 
-UNTRAINED = replace(ALGORITHM, name="untrained-densenet121", caution="UNTRAINED MODEL")
+DEMONSTRATION = replace(ALGORITHM, name="mcads-demo", caution=CAUTION)
 SEG = Rendition(kind=ObjectKind.SEG)
 
 
@@ -87,7 +87,7 @@ def test_areas_that_share_pixels_say_so() -> None:
 
 def test_attributes() -> None:
     radiograph = image(header=full(3))
-    result = made(radiograph, heat(radiograph, "Mass"), algorithm=UNTRAINED)
+    result = made(radiograph, heat(radiograph, "Mass"), algorithm=DEMONSTRATION)
     made_ = opened(result)
     assert result.kind is ObjectKind.SEG
     assert (result.sop_class_uid, result.sop_instance_uid) == (made_.SOPClassUID, made_.SOPInstanceUID)
@@ -97,16 +97,20 @@ def test_attributes() -> None:
     assert [float(value) for value in measures.PixelSpacing] == [0.143, 0.143]
     (segment,) = made_.SegmentSequence
     assert segment.SegmentAlgorithmType == "AUTOMATIC"
-    assert segment.SegmentationAlgorithmIdentificationSequence[0].AlgorithmName == UNTRAINED.name
+    assert segment.SegmentationAlgorithmIdentificationSequence[0].AlgorithmName == DEMONSTRATION.name
     assert segment.SegmentedPropertyTypeCodeSequence[0].CodeValue == "4147007"
     assert segment.AnatomicRegionSequence[0].CodeMeaning == "Lung"
     # never a structure: the area is where the model looked
     assert segment.SegmentedPropertyCategoryCodeSequence[0].CodeValue == "309825002"
-    assert segment.TrackingUID == tracking_uid(full(3).SOPInstanceUID, "Mass", UNTRAINED)
-    for said in ("Where the model looked (Grad-CAM), NOT the outline of a lesion", "UNTRAINED MODEL", "0.71"):
+    assert segment.TrackingUID == tracking_uid(full(3).SOPInstanceUID, "Mass", DEMONSTRATION)
+    for said in (
+        "Where the model looked (Grad-CAM), NOT the outline of a lesion",
+        CAUTION,
+        "0.71",
+    ):
         assert said in segment.SegmentDescription
-    assert segment.SegmentLabel == "UNTRAINED MODEL AI: Mass"
-    assert made_.ContentDescription == "UNTRAINED MODEL Grad-CAM area, NOT a lesion outline"
+    assert segment.SegmentLabel == "DEMONSTRATION MODEL AI: Mass"
+    assert made_.ContentDescription == "DEMONSTRATION MODEL Grad-CAM area, NOT a lesion outline"
     source = made_.PerFrameFunctionalGroupsSequence[0].DerivationImageSequence[0].SourceImageSequence[0]
     assert source.ReferencedSOPInstanceUID == full(3).SOPInstanceUID
     assert str(made_.PatientName) == "Žukauskaitė^Rūta"
@@ -184,7 +188,7 @@ def lossy_latin() -> Dataset:
 
 
 @pytest.mark.parametrize("source", [placed_bare, full, lossy_latin])
-@pytest.mark.parametrize("algorithm", [ALGORITHM, UNTRAINED], ids=["trained", "untrained"])
+@pytest.mark.parametrize("algorithm", [ALGORITHM, DEMONSTRATION], ids=["without caution", "with caution"])
 def test_dciodvfy_and_dcentvfy_accept_it(source: Callable[[], Dataset], algorithm: Algorithm) -> None:
     radiograph = image(header=source())
     heatmaps = [heat(radiograph, label) for label in LABELS]

@@ -29,6 +29,7 @@ from tests.headers import header
 from tests.report_samples import (
     ALGORITHM,
     CALIBRATED,
+    CAUTION,
     CONTEXT,
     DOUBTFUL,
     LABELS,
@@ -93,7 +94,7 @@ def _pa_and_lateral() -> list[ImageReading]:
 def _rich() -> ResultObject:
     """Make a report in which everything occurs."""
     context = replace(CONTEXT, revision=2, predecessor=PREDECESSOR, unread=("One image had no pixels.",))
-    return measurement_report(_pa_and_lateral(), replace(ALGORITHM, caution="UNTRAINED MODEL"), context)
+    return measurement_report(_pa_and_lateral(), replace(ALGORITHM, caution=CAUTION), context)
 
 
 @pytest.mark.parametrize("name", SOURCES)
@@ -217,10 +218,10 @@ def test_caution_notice_and_unread_images_are_said() -> None:
     comments = [item.TextValue for item in _named_items(document, codes.COMMENT)]
     parameters = {item.TextValue for item in _items(document) if "caution:" in item.get("TextValue", "")}
     # after those of the checks, which stand in their groups
-    assert comments[-2] == "UNTRAINED MODEL. AI result for research use — not verified"
+    assert comments[-2] == f"{CAUTION}. AI result for research use — not verified"
     assert comments[-1] == "Not read: One image had no pixels."
-    assert parameters == {"caution: UNTRAINED MODEL"}
-    assert "UNTRAINED MODEL" in document.SeriesDescription
+    assert parameters == {f"caution: {CAUTION}"}
+    assert CAUTION in document.SeriesDescription
 
 
 def test_the_document_says_what_it_is() -> None:
@@ -417,7 +418,7 @@ def test_a_rendition_changes_series_and_language() -> None:
     rendition = Rendition(
         kind=ObjectKind.SR, language="lt", series_number=77, series_description="DI ataskaita"
     )
-    cautious = replace(ALGORITHM, caution="UNTRAINED MODEL")
+    cautious = replace(ALGORITHM, caution=CAUTION)
     result = measurement_report([reading(bare())], cautious, CONTEXT, rendition)
     document = _read(result)
     default = measurement_report([reading(bare())], cautious, CONTEXT)
@@ -426,7 +427,7 @@ def test_a_rendition_changes_series_and_language() -> None:
     assert _code(language.ConceptCodeSequence[0]) == ("lt", "RFC5646")
     assert comment.endswith("nepatvirtintas")
     assert document.SeriesNumber == 77
-    assert document.SeriesDescription == "UNTRAINED MODEL DI ataskaita"
+    assert document.SeriesDescription == f"{CAUTION} DI ataskaita"
     assert result.variant == rendition.variant
     assert result.sop_instance_uid != default.sop_instance_uid
     assert result.series_instance_uid != default.series_instance_uid

@@ -1,5 +1,6 @@
 """The first rule whose every condition holds is used; a rule never matches on a guess."""
 
+from datetime import UTC, datetime
 from typing import Any
 
 import pytest
@@ -7,11 +8,17 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mcads_node.config import CHECKS, Rule
-from mcads_node.instance import Declined, Requestor, Verdict
-from mcads_node.route import Route, route
+from mcads_node.instance import Circumstances, Declined, Requestor, Verdict, View
+from mcads_node.route import Route, Subject, route
 from tests.headers import header
 
-SENDER = Requestor(ae_title="CR_ROOM1", address="10.0.0.1", called_ae_title="MCADS")
+CAME = Circumstances(
+    requestor=Requestor(ae_title="CR_ROOM1", address="10.0.0.1", called_ae_title="MCADS"),
+    # a Saturday, 00:30 in Vilnius
+    received_at=datetime(2026, 1, 30, 22, 30, tzinfo=UTC),
+    images_in_study=2,
+    views_in_study=(View.PA,),
+)
 
 
 def rule(name: str, when: dict[str, Any], **rest: Any) -> Rule:
@@ -19,8 +26,12 @@ def rule(name: str, when: dict[str, Any], **rest: Any) -> Rule:
     return Rule.model_validate({"name": name, "when": when, **action})
 
 
+def subject(**attributes: object) -> Subject:
+    return Subject(header=header(**attributes), circumstances=CAME)
+
+
 def matches(when: dict[str, Any], **attributes: object) -> bool:
-    return isinstance(route(header(**attributes), SENDER, [rule("r", when)]), Route)
+    return isinstance(route(subject(**attributes), [rule("r", when)]), Route)
 
 
 @pytest.mark.parametrize(
@@ -81,11 +92,14 @@ def test_the_first_match_wins_and_carries_what_the_rule_says() -> None:
         ),
         rule("rest", {}),
     ]
-    assert route(header(Modality="DX"), SENDER, rules) == Route(
+    assert route(subject(Modality="DX"), rules) == Route(
         rule="chest",
+        model=None,
         explain=(),
         explain_top_finding=True,
         thresholds={"Edema": 0.4},
+        threshold_sets=(),
+        objects=None,
         checks={**CHECKS, "age": Verdict.PASS},
         send_to=("pacs", "archive"),
         quiet_seconds=3,
@@ -94,10 +108,8 @@ def test_the_first_match_wins_and_carries_what_the_rule_says() -> None:
 
 def test_declined_by_rule_and_by_default() -> None:
     decline = rule("phantoms", {"PatientID": "QA"}, decline="quality assurance")
-    assert route(header(PatientID="QA"), SENDER, [decline]) == Declined(
-        reason="quality assurance (rule 'phantoms')"
-    )
-    assert route(header(), SENDER, [decline]) == Declined(reason="no rule of the routes matches")
+    assert route(subject(PatientID="QA"), [decline]) == Declined(reason="quality assurance (rule 'phantoms')")
+    assert route(subject(), [decline]) == Declined(reason="no rule of the routes matches")
 
 
 @given(st.text(max_size=20), st.lists(st.text(max_size=8), min_size=1, max_size=4))

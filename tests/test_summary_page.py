@@ -15,7 +15,7 @@ from mcads_node.report.translation import languages, translator
 from mcads_node.result import ImageReading, ReportContext
 from tests.report_samples import ALGORITHM, CONTEXT, DOUBTFUL, UNFIT, full
 from tests.test_drawing import contrast, luminance
-from tests.test_report_capture import UNTRAINED, read
+from tests.test_report_capture import DEMONSTRATION, read
 
 LATER = replace(
     CONTEXT,
@@ -38,7 +38,7 @@ CASES: dict[str, Case] = {
     ),
     "three images": (
         [read(full(number), View.UNKNOWN, present=(LONG,)) for number in range(3)],
-        UNTRAINED,
+        DEMONSTRATION,
         LATER,
     ),
     "four images": (
@@ -46,7 +46,7 @@ CASES: dict[str, Case] = {
             read(full(number), view, present=("Mass", "Hernia", "Fracture", LONG), checks=(DOUBTFUL,))
             for number, view in enumerate((View.PA, View.AP, View.LATERAL, View.LATERAL))
         ],
-        UNTRAINED,
+        DEMONSTRATION,
         LATER,
     ),
     "undetermined": (
@@ -54,7 +54,7 @@ CASES: dict[str, Case] = {
             read(full(1), present=("Mass",), checks=(UNFIT,)),
             read(full(2), View.LATERAL, checks=(UNFIT, DOUBTFUL)),
         ],
-        UNTRAINED,
+        DEMONSTRATION,
         LATER,
     ),
     "one of two undetermined": (

@@ -252,17 +252,17 @@ def test_the_order_of_a_page() -> None:
 
 
 def test_a_page_in_lithuanian_says_nothing_in_english() -> None:
-    from tests.test_report_capture import UNTRAINED, read
+    from tests.test_report_capture import DEMONSTRATION, read
 
     readings = (
         read(full(1), present=("Mass",)),
         read(full(2), View.LATERAL, present=("Effusion", "Hernia")),
     )
-    texts = summary_page(readings, UNTRAINED, CONTEXT, LT).texts
+    texts = summary_page(readings, DEMONSTRATION, CONTEXT, LT).texts
     english = {message for path in CATALOGUES for _, source, _ in messages(path) for message in source}
     assert not english & set(texts) - {"."}
     assert "3 radiniai viršija slenkstį" in texts
-    assert "NEAPMOKYTAS MODELIS" in texts
+    assert "DEMONSTRACINIS MODELIS — NE KLINIKINIAM NAUDOJIMUI" in texts
 
 
 @given(score=st.floats(0, 1), threshold=st.integers(1, 9999))

@@ -11,9 +11,11 @@ import pytest
 
 from mcads_node.errors import InstanceUnreadable, PermanentError
 from mcads_node.instance import is_valid_uid
+from mcads_node.priority import Priority
 from mcads_node.result import ObjectKind, Rendition
 from mcads_node.workitems import (
     DeliveryState,
+    Handling,
     InstanceDeclined,
     InstanceState,
     Kind,
@@ -110,9 +112,9 @@ def test_a_uid_that_is_none_is_refused(store: Workitems, wrong: str) -> None:
 
 
 def test_urgent_first_then_by_age(store: Workitems) -> None:
-    for image, (priority, age) in enumerate([(0, 5), (0, 30), (7, 0), (7, 10)]):
+    for image, (priority, age) in enumerate([(0, 5), (0, 30), (2, 0), (2, 10)]):
         at = START - timedelta(seconds=age)
-        store.record_received(received(image=str(image), at=at), priority=priority)
+        store.record_received(received(image=str(image), at=at), Handling(priority=Priority(priority)))
     items = store.claim("w1", LEASE, limit=3)
     uids = [item.instance.sop_instance_uid for item in items if item.instance is not None]
     assert uids == ["1.2.3.1.3", "1.2.3.1.2", "1.2.3.1.1"]

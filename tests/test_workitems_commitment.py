@@ -491,8 +491,8 @@ def test_looking_for_work_takes_no_longer_with_ten_thousand_waiting(tmp_path: Pa
                 (there + 1, count),
             )
             connection.execute(
-                "INSERT INTO deliveries (result_id, destination, state, attempts, due_at, since)"
-                " SELECT id, 'pacs', 'PENDING', 0, created_at, created_at FROM results WHERE id > ?",
+                "INSERT INTO deliveries (study_id, result_id, destination, state, attempts, due_at, since)"
+                " SELECT 1, id, 'pacs', 'PENDING', 0, created_at, created_at FROM results WHERE id > ?",
                 (there,),
             )
 

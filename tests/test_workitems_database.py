@@ -214,9 +214,21 @@ FORBIDDEN = [
     "UPDATE workitems SET revision = 0 WHERE kind = 'report'",
     "UPDATE workitems SET deaths = 1",
     "UPDATE workitems SET study_id = 99",
-    "INSERT INTO workitems (kind, state, study_id, revision, priority, due_at, attempts, deaths, created_at,"
-    " ended_at) SELECT kind, state, study_id, revision, priority, due_at, 0, 0, created_at, ended_at"
-    " FROM workitems WHERE kind = 'report'",
+    "INSERT INTO workitems (kind, state, study_id, revision, priority, due_at, turn_at, attempts, deaths,"
+    " created_at, ended_at) SELECT kind, state, study_id, revision, priority, due_at, turn_at, 0, 0,"
+    " created_at, ended_at FROM workitems WHERE kind = 'report'",
+    "INSERT INTO workitems (kind, state, study_id, instance_id, purpose, priority, due_at, turn_at, attempts,"
+    " deaths, created_at, ended_at) SELECT kind, 'COMPLETED', study_id, instance_id, 'first', priority,"
+    " due_at, turn_at, 0, 0, created_at, created_at FROM workitems WHERE purpose = 'first'",
+    "UPDATE workitems SET purpose = NULL WHERE kind = 'analyse'",
+    "UPDATE workitems SET purpose = 'again' WHERE kind = 'report'",
+    "UPDATE workitems SET purpose = 'other' WHERE kind = 'analyse'",
+    "UPDATE workitems SET model = 'other' WHERE purpose = 'first'",
+    "UPDATE workitems SET rule = 'other' WHERE purpose = 'first'",
+    "UPDATE workitems SET held_until = due_at WHERE state = 'SCHEDULED'",
+    "UPDATE workitems SET held_until = due_at, schedule = '{}' WHERE state = 'COMPLETED'",
+    "UPDATE deliveries SET instance_id = 1",
+    "UPDATE deliveries SET result_id = NULL",
     "UPDATE workitems SET latest_at = due_at WHERE kind = 'analyse'",
     "UPDATE instances SET patient_number = NULL WHERE state = 'ANALYSED'",
     "UPDATE instances SET state = 'HELD', reason = 'another patient' WHERE state = 'ANALYSED'",
@@ -246,8 +258,8 @@ def test_what_must_never_be_is_forbidden(filled: sqlite3.Connection, statement: 
 
 
 def test_one_scheduled_report_a_study(filled: sqlite3.Connection) -> None:
-    columns = "state, kind, study_id, revision, priority, due_at, attempts, deaths, created_at"
-    values = "'SCHEDULED', 'report', 1, ?, 0, '2024', 0, 0, '2024'"
+    columns = "state, kind, study_id, revision, priority, due_at, turn_at, attempts, deaths, created_at"
+    values = "'SCHEDULED', 'report', 1, ?, 0, '2024', '2024', 0, 0, '2024'"
     filled.execute(f"INSERT INTO workitems ({columns}) VALUES ({values})", (5,))
     with pytest.raises(sqlite3.IntegrityError, match="study_id"):
         filled.execute(f"INSERT INTO workitems ({columns}) VALUES ({values})", (6,))
@@ -354,10 +366,11 @@ def test_a_claim_reads_the_head_of_the_queue(filled: sqlite3.Connection) -> None
         row[3]
         for row in filled.execute(
             "EXPLAIN QUERY PLAN SELECT id FROM workitems WHERE workitems.state = 'SCHEDULED'"
+            " AND workitems.held_until IS NULL"
             " AND (due_at <= ? OR kind = ? AND attempts = ?) AND (kind = ? OR NOT EXISTS (SELECT * FROM"
             " workitems AS other WHERE other.study_id = workitems.study_id AND (other.kind = ? AND"
             " other.state IN (?, ?) OR other.kind = ? AND other.state = ?)))"
-            " ORDER BY priority DESC, due_at, id LIMIT ?",
+            " ORDER BY turn_at, id LIMIT ?",
             tuple("0" * 10),
         )
     )
@@ -383,9 +396,10 @@ def steps_of_a_claim(path: Path, waiting: int) -> int:
             [(n, f"1.2.{n}", str(n), f"{n:064x}") for n in range(1, waiting + 1)],
         )
         connection.execute(
-            "INSERT INTO workitems (id, kind, state, study_id, instance_id, priority, due_at, attempts,"
-            " deaths, created_at) SELECT id, 'analyse', 'SCHEDULED', 1, id, 0, received_at, 0, 0, received_at"
-            " FROM instances"
+            "INSERT INTO workitems (id, kind, state, study_id, instance_id, purpose, priority, due_at,"
+            " turn_at, schedule, held_until, attempts, deaths, created_at)"
+            " SELECT id, 'analyse', 'SCHEDULED', 1, id, 'first', 0, received_at, received_at, '{}',"
+            " CASE WHEN id % 2 THEN received_at END, 0, 0, received_at FROM instances"
         )
     steps = [0]
     database = store._database

@@ -24,18 +24,24 @@ from hypothesis.stateful import (
 )
 
 from mcads_node.backoff import RetryPolicy
+from mcads_node.priority import Priority
 from mcads_node.result import ObjectKind
+from mcads_node.schedule import Schedule, Window
 from mcads_node.workitems import (
     Deferred,
     DeliveryState,
+    Handling,
     InstanceDeclined,
     InstanceState,
     Kind,
     Outcome,
+    Purpose,
     Receipt,
     Refused,
+    ShadowWish,
     Stored,
     StudyRecord,
+    Wish,
     Workitem,
     Workitems,
     WorkPolicy,
@@ -45,6 +51,15 @@ from tests.workitems_samples import ALL_KINDS, LEASE, Clock, analysed, fresh_sto
 
 POLICY = WorkPolicy(retry=RetryPolicy(max_age=None, max_attempts=3), max_deaths=2)
 STUDIES = ("1", "2")
+HANDLINGS = st.builds(
+    Handling,
+    priority=st.sampled_from(Priority),
+    schedule=st.sampled_from(
+        [None, Schedule(windows=(Window(days=(4, 5), begins=32400, ends=3600, zone="UTC"),))]
+    ),
+    forward=st.sampled_from([(), ("pacs",)]),
+    shadows=st.sampled_from([(), (ShadowWish(rule="new"),)]),
+)
 OPEN = {WorkState.SCHEDULED, WorkState.IN_PROGRESS}
 
 
@@ -65,6 +80,7 @@ class Node(RuleBasedStateMachine):
         self.store: Workitems = self.resources.enter_context(fresh_store(where, self.clock, POLICY))
         self.images = itertools.count(2)
         self.accepted: set[str] = set()
+        self.forwarded: set[str] = set()
 
     def teardown(self) -> None:
         with self.resources:
@@ -74,11 +90,12 @@ class Node(RuleBasedStateMachine):
             for record in self._records():
                 self._all_told(record)
 
-    @rule(study=st.sampled_from(STUDIES), priority=st.integers(0, 2))
-    def receive(self, study: str, priority: int) -> None:
+    @rule(study=st.sampled_from(STUDIES), handling=HANDLINGS)
+    def receive(self, study: str, handling: Handling) -> None:
         instance = received(str(next(self.images)), study=study, at=self.clock.now)
-        assert self.store.record_received(instance, priority) is Receipt.RECORDED
+        assert self.store.record_received(instance, handling) is Receipt.RECORDED
         self.accepted.add(instance.sop_instance_uid)
+        self.forwarded |= {instance.sop_instance_uid} if handling.forward else set()
 
     @rule(study=st.sampled_from(STUDIES), same=st.booleans())
     def receive_again(self, study: str, same: bool) -> None:
@@ -121,6 +138,12 @@ class Node(RuleBasedStateMachine):
     @rule()
     def tend(self) -> None:
         self.store.expire_leases()
+        self.store.keep_hours()
+
+    @rule(which=st.sampled_from(STUDIES), shadow=st.booleans())
+    def reanalyse(self, which: str, shadow: bool) -> None:
+        if f"1.2.3.{which}" in {line.study_instance_uid for line in self.store.list_studies()}:
+            self.store.reanalyse(f"1.2.3.{which}", Wish(model="other", shadow=shadow))
 
     @rule(which=st.sampled_from(STUDIES))
     def retry(self, which: str) -> None:
@@ -148,11 +171,13 @@ class Node(RuleBasedStateMachine):
         on_record: set[str] = set()
         for record in self._records():
             on_record |= {each.sop_instance_uid for each in record.instances}
-            work = {each.instance_number: each for each in record.workitems}
+            work = {each.instance_number: each for each in record.workitems if each.purpose is Purpose.FIRST}
             for each in record.instances:
                 waiting = each.number in work and work[each.number].state in OPEN
                 assert waiting == (each.state is InstanceState.RECEIVED), each
                 assert (each.analysis is not None) == (each.state is InstanceState.ANALYSED)
+                # an original goes on from the moment it is on record
+                assert bool(each.forwarded) == (each.sop_instance_uid in self.forwarded)
         assert on_record == self.accepted
 
     def _records(self) -> list[StudyRecord]:
@@ -172,6 +197,7 @@ class Node(RuleBasedStateMachine):
         for _ in range(200):
             self.clock.forward(3700)
             self.store.expire_leases()
+            self.store.keep_hours()
             items = self.store.claim("w", LEASE, limit=10)
             for item in items:
                 self._complete(item)
@@ -190,7 +216,9 @@ class Node(RuleBasedStateMachine):
             # a heatmap is sent with the report that speaks of it
             assert all(result.deliveries for result in record.results)
         ended = {each.state for result in record.results for each in result.deliveries}
+        ended |= {each.state for image in record.instances for each in image.forwarded}
         assert ended <= {DeliveryState.STORED, DeliveryState.REFUSED}
+        assert all(work.held_until is None for work in record.workitems)
 
 
 @contextmanager

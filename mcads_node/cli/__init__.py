@@ -24,6 +24,8 @@ from mcads_node.cli import deciding  # isort: split
 
 from mcads_node.cli import pulling  # isort: split
 
+from mcads_node.cli import routes  # isort: split
+
 from mcads_node.cli import models  # isort: split
 
 from mcads_node.cli import auditing
@@ -44,6 +46,7 @@ __all__ = [
     "main",
     "models",
     "pulling",
+    "routes",
     "running",
 ]
 

@@ -40,6 +40,47 @@ def retry(
         out.print(text, highlight=False)
 
 
+@app.command()
+def reanalyse(
+    study: Annotated[
+        str | None, typer.Argument(help="Study Instance UID, or the node's number of the study.")
+    ] = None,
+    since: Annotated[
+        str | None,
+        typer.Option(help="Instead of a study: all that came since, such as 7d, or a date."),
+    ] = None,
+    model: Annotated[str | None, typer.Option(help="Read with this model instead of the rules'.")] = None,
+    shadow: Annotated[
+        bool, typer.Option("--shadow", help="Record what is found, and report nothing.")
+    ] = False,
+    hours: Annotated[
+        str | None, typer.Option(help="Only in these hours, such as 20:00-06:00, on this machine's clock.")
+    ] = None,
+    config: ConfigOption = DEFAULT_CONFIG,
+) -> None:
+    """Have studies on record analysed again, when nothing else waits; a revised report tells what is found.
+
+    Example: mcads-node reanalyse --since 7d --hours 20:00-06:00
+    """
+    from mcads_node.config import hours_of
+    from mcads_node.verbs.reanalysis import reanalyse_studies
+    from mcads_node.verbs.tables import steps_progress
+    from mcads_node.workitems import Wish
+
+    if (study is None) == (since is None):
+        raise typer.BadParameter("expected a study, or --since")
+    configure_logs()
+    wish = Wish(model=model, shadow=shadow, schedule=None if hours is None else hours_of(hours))
+    with steps_progress(err) as progress:
+        wished = reanalyse_studies(config, study, since, wish, lambda a, b: progress("studies", a, b))
+    text = f"scheduled: {wished.scheduled} image(s) of {wished.studies} study(ies)"
+    if wished.waiting:
+        text += f"; {wished.waiting} waited already"
+    if wished.without_file:
+        text += f"; {wished.without_file} cannot be read again, since their files were deleted"
+    out.print(text, highlight=False, soft_wrap=True)
+
+
 class Title(StrEnum):
     """Why what was reported is taken back: title of the rejection note (CID 7011)."""
 

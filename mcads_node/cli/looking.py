@@ -110,7 +110,7 @@ def show(
     Example: mcads-node show 17
     """
     from mcads_node.verbs.overview import describe_study
-    from mcads_node.verbs.tables import show_study
+    from mcads_node.verbs.study_table import show_study
 
     configure_logs()
     found = describe_study(config, study)

@@ -12,6 +12,7 @@ from mcads_node.config.vocabulary import Section
 #: views that can be expected; FRONTAL is either PA or AP
 ExpectedView = Literal["PA", "AP", "FRONTAL", "LATERAL"]
 _Count = Annotated[int, Field(ge=1, le=20)]
+_Written = ExpectedView | list[ExpectedView] | dict[ExpectedView, _Count]
 
 
 def _counted(written: Any) -> Any:
@@ -27,5 +28,7 @@ class CompleteWhen(Section):
     """What makes a study complete: whichever of these comes first."""
 
     quiet_seconds: Annotated[float, Field(ge=0, le=86400)] = 10.0
-    views: Annotated[dict[ExpectedView, _Count], BeforeValidator(_counted)] = Field(default_factory=dict)
+    views: Annotated[
+        dict[ExpectedView, _Count], BeforeValidator(_counted, json_schema_input_type=_Written)
+    ] = Field(default_factory=dict)
     max_wait_seconds: Annotated[float, Field(gt=0, le=604800)] | None = None

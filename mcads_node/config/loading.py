@@ -2,24 +2,51 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+from mcads_node.config.cautions import cautions
+from mcads_node.config.crossing import Known, faults, overlaps
 from mcads_node.config.node import NodeConfig
 from mcads_node.config.rules import RoutesConfig, Rule
 from mcads_node.config.sources import SOURCES
 from mcads_node.config.tls import validation_context
 from mcads_node.config.vocabulary import Section
 from mcads_node.errors import ConfigError, Problem
-from mcads_node.yamlfile import read_document
+from mcads_node.suggestion import did_you_mean
+from mcads_node.yamlfile import parse_document, read_document, read_text
+
+
+@dataclass(frozen=True, kw_only=True)
+class RuleBook:
+    """One version of ``routes.yaml``, as it was accepted."""
+
+    rules: tuple[Rule, ...] = ()
+    #: the file's text, with its comments
+    text: str = ""
+    #: what an administrator may not have meant
+    cautions: tuple[Problem, ...] = ()
+
+    @cached_property
+    def digest(self) -> str:
+        """SHA-256 of the text as UTF-8, hex: the name of this version."""
+        return hashlib.sha256(self.text.encode()).hexdigest()
 
 
 class Configuration(Section):
     """Everything the administrator has said, checked."""
 
     node: NodeConfig
-    rules: tuple[Rule, ...]
+    book: RuleBook
+
+    @property
+    def rules(self) -> tuple[Rule, ...]:
+        """The rules of ``routes.yaml``, in their order."""
+        return self.book.rules
 
 
 def load_configuration(path: Path, labels_of: Mapping[str, Iterable[str]]) -> Configuration:
@@ -46,40 +73,60 @@ def load_configuration(path: Path, labels_of: Mapping[str, Iterable[str]]) -> Co
         problems += error.problems
         # go on with what can be known, so that the problems of both files are told together
         node = NodeConfig()
-    if node.analysis.model not in labels_of:
-        message = f"{node.analysis.model!r} is not a model here; there are: {', '.join(sorted(labels_of))}"
+    model = node.analysis.model
+    if model not in labels_of:
+        there = f"there are: {', '.join(sorted(labels_of))}"
+        message = f"{model!r} is not a model here{did_you_mean(model, labels_of)}; {there}"
         line = document.lines.get(("analysis", "model"))
         problems.append(Problem(file=str(path), line=line, key="analysis.model", message=message))
-    rules: tuple[Rule, ...] = ()
+    book = RuleBook()
     try:
-        destinations = _keys(document.plain, "destinations")
-        rules = load_rules(path.parent / node.routes, destinations, labels_of.get(node.analysis.model))
+        known = replace(known_to(node, labels_of), destinations=_keys(document.plain, "destinations"))
+        book = load_rules(path.parent / node.routes, known)
     except ConfigError as error:
         problems += error.problems
     if problems:
         raise ConfigError(problems)
-    return Configuration(node=node, rules=rules)
+    return Configuration(node=node, book=book)
 
 
-def load_rules(
-    path: Path, destinations: Iterable[str] | None, labels: Iterable[str] | None
-) -> tuple[Rule, ...]:
+def known_to(node: NodeConfig, labels_of: Mapping[str, Iterable[str]] | None) -> Known:
+    """Say what the rules of a node may name."""
+    return Known(
+        destinations=tuple(node.destinations),
+        objects={name: each.objects for name, each in node.destinations.items()},
+        labels_of=labels_of,
+        model=node.analysis.model,
+    )
+
+
+def load_rules(path: Path, known: Known) -> RuleBook:
     """Read ``routes.yaml`` at `path`.
 
     Parameters
     ----------
     path
         The file.
-    destinations, labels
-        What rules may name; None: anything.
+    known
+        What rules may name.
 
     Raises
     ------
     ConfigError
         With all problems.
     """
-    context = {"destinations": destinations, "labels": labels}
-    return read_document(path).fit(RoutesConfig, context).routes
+    return parse_rules(read_text(path), path, known)
+
+
+def parse_rules(text: str, path: Path, known: Known) -> RuleBook:
+    """Read rules from `text`, which stands, or is to stand, at `path`; otherwise as `load_rules`."""
+    document = parse_document(text, path)
+    routes = document.fit(RoutesConfig, {"destinations": known.destinations})
+    found = faults(document, routes, known)
+    if found:
+        raise ConfigError(found)
+    doubts = (*cautions(document, routes.routes, known.destinations), *overlaps(document, routes, known))
+    return RuleBook(rules=routes.routes, text=text, cautions=doubts)
 
 
 def _keys(plain: Any, section: str) -> tuple[str, ...]:

@@ -6,7 +6,7 @@ import ipaddress
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import Field, field_validator
+from pydantic import Field, WithJsonSchema, field_validator
 
 from mcads_node.config.alerts import AlertsSection
 from mcads_node.config.audit import AuditSection
@@ -45,12 +45,15 @@ class NodeSection(Section):
         return value
 
 
+_ONE_OR_SEVERAL = {"anyOf": [{"type": "string"}, {"type": "array", "items": {"type": "string"}}]}
+
+
 class RequestorSection(Section):
     """A peer that may send: calling AE title and source address, both must fit."""
 
     ae_title: AETitle
     address: str
-    called_ae_title: tuple[AETitle, ...] = ()
+    called_ae_title: Annotated[tuple[AETitle, ...], WithJsonSchema(_ONE_OR_SEVERAL)] = ()
 
     @field_validator("called_ae_title", mode="before")
     @classmethod

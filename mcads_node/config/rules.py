@@ -3,63 +3,62 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Annotated, Literal
+from typing import Annotated, Self
 
-from pydantic import Field, ValidationInfo, field_validator, model_validator
-from pydicom.datadict import tag_for_keyword
+from pydantic import (
+    Field,
+    PlainValidator,
+    PrivateAttr,
+    ValidationInfo,
+    WithJsonSchema,
+    field_validator,
+    model_validator,
+)
 
-from mcads_node.config.checks import known_checks
+from mcads_node.config.acting import AnalyseSection, PriorityWord
 from mcads_node.config.completion import CompleteWhen
-from mcads_node.config.conditions import FACTS_OF_THE_ASSOCIATION, Condition
-from mcads_node.config.vocabulary import Fraction, Name, Section, all_known
-from mcads_node.instance import Verdict
-
-
-class AnalyseSection(Section):
-    """How the images of a route are analysed."""
-
-    explain: tuple[Literal["grad-cam"], ...] = ("grad-cam",)
-    explain_top_finding: bool = False
-    thresholds: dict[str, Fraction] = Field(default_factory=dict)
-    #: what a check that fails leads to; others lead to what `CHECKS` says
-    checks: dict[str, Verdict] = Field(default_factory=dict)
-
-    @field_validator("thresholds")
-    @classmethod
-    def _known_labels(cls, value: dict[str, float], info: ValidationInfo) -> dict[str, float]:
-        known: Iterable[str] | None = (info.context or {}).get("labels")
-        if known is not None:
-            all_known(value, known, "a finding of the model")
-        return value
-
-    @field_validator("checks")
-    @classmethod
-    def _known_checks(cls, value: dict[str, Verdict]) -> dict[str, Verdict]:
-        known_checks(value)
-        return value
+from mcads_node.config.conditions import WHEN_SCHEMA, When, read_when
+from mcads_node.config.hours import Hours
+from mcads_node.config.thresholds import ThresholdSet
+from mcads_node.config.vocabulary import Name, Section, all_known
+from mcads_node.priority import Priority
 
 
 class Rule(Section):
     """One rule of ``routes.yaml``: what it matches, and what is done then."""
 
     name: Annotated[str, Field(min_length=1)]
-    when: dict[str, Condition]
+    when: Annotated[When, PlainValidator(read_when), WithJsonSchema(WHEN_SCHEMA)]
     analyse: AnalyseSection | None = None
     decline: str | None = None
     complete_when: CompleteWhen = CompleteWhen()
     send_to: tuple[Name, ...] = ()
+    forward: tuple[Name, ...] = ()
+    forward_back: bool = False
+    priority: PriorityWord | None = None
+    schedule: tuple[Hours, ...] = ()
+    shadow: bool = False
+    #: those that `analyse.threshold_sets` names, in its order
+    _threshold_sets: tuple[ThresholdSet, ...] = PrivateAttr(default=())
 
-    @field_validator("when")
+    @property
+    def threshold_sets(self) -> tuple[ThresholdSet, ...]:
+        """The threshold sets that it names, in its order."""
+        return self._threshold_sets
+
+    @property
+    def urgency(self) -> Priority:
+        """How urgent its work is; that of a shadow rule may wait, unless it says otherwise."""
+        if self.priority is None:
+            return Priority.LOW if self.shadow else Priority.ROUTINE
+        return Priority.of(self.priority)
+
+    @field_validator("schedule", mode="before")
     @classmethod
-    def _known_keywords(cls, value: dict[str, Condition]) -> dict[str, Condition]:
-        for keyword in value:
-            if keyword not in FACTS_OF_THE_ASSOCIATION and tag_for_keyword(keyword) is None:
-                raise ValueError(
-                    f"{keyword!r} is neither a DICOM keyword nor one of {FACTS_OF_THE_ASSOCIATION}"
-                )
-        return value
+    def _one_or_several(cls, value: object) -> object:
+        return (value,) if isinstance(value, dict) else value
 
-    @field_validator("send_to")
+    @field_validator("send_to", "forward")
     @classmethod
     def _known_destinations(cls, value: tuple[str, ...], info: ValidationInfo) -> tuple[str, ...]:
         known: Iterable[str] | None = (info.context or {}).get("destinations")
@@ -68,26 +67,63 @@ class Rule(Section):
         return value
 
     @model_validator(mode="after")
-    def _does_one_thing(self) -> Rule:
+    def _does_one_thing(self) -> Self:
         if (self.analyse is None) == (self.decline is None):
             raise ValueError(f"rule {self.name!r} needs either analyse or decline, and not both")
-        if self.analyse is not None and not self.send_to:
+        if self.shadow:
+            self._only_looks()
+        elif self.analyse is not None and not self.send_to:
             raise ValueError(f"rule {self.name!r} analyses, so send_to must name a destination")
+        if self.forward_back and not self.forward:
+            raise ValueError(f"rule {self.name!r}: forward_back is for a rule that forwards")
+        if self.schedule and self.analyse is None:
+            raise ValueError(f"rule {self.name!r}: schedule is for a rule that analyses")
         return self
+
+    def _only_looks(self) -> None:
+        if self.analyse is None or self.analyse.objects is not None:
+            raise ValueError(f"rule {self.name!r} is a shadow: it analyses, and makes no objects")
+        if self.send_to or self.forward:
+            raise ValueError(
+                f"rule {self.name!r} is a shadow: it sends nothing, leave out send_to and forward"
+            )
 
 
 class RoutesConfig(Section):
     """The whole of ``routes.yaml``: the first rule that matches is used."""
 
+    threshold_sets: tuple[ThresholdSet, ...] = ()
     routes: tuple[Rule, ...]
+
+    @field_validator("threshold_sets")
+    @classmethod
+    def _distinct_sets(cls, value: tuple[ThresholdSet, ...]) -> tuple[ThresholdSet, ...]:
+        _once("threshold sets", [each.name for each in value])
+        return value
 
     @field_validator("routes")
     @classmethod
     def _distinct_names(cls, value: tuple[Rule, ...]) -> tuple[Rule, ...]:
         if not value:
             raise ValueError("expected at least one rule; without one nothing would ever be analysed")
-        names = [rule.name for rule in value]
-        twice = sorted({name for name in names if names.count(name) > 1})
-        if twice:
-            raise ValueError(f"rules need different names; more than once: {', '.join(twice)}")
+        _once("rules", [rule.name for rule in value])
+        if all(rule.shadow for rule in value):
+            raise ValueError("expected a rule that is no shadow; without one nothing would ever be reported")
         return value
+
+    @model_validator(mode="after")
+    def _give_rules_their_sets(self) -> Self:
+        sets = {each.name: each for each in self.threshold_sets}
+        for rule in self.routes:
+            if rule.analyse is not None:
+                # a name that is not there is told of when the whole file is looked at
+                rule._threshold_sets = tuple(
+                    sets[name] for name in rule.analyse.threshold_sets if name in sets
+                )
+        return self
+
+
+def _once(what: str, names: list[str]) -> None:
+    twice = sorted({name for name in names if names.count(name) > 1})
+    if twice:
+        raise ValueError(f"{what} need different names; more than once: {', '.join(twice)}")

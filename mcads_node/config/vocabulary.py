@@ -9,6 +9,8 @@ from typing import Annotated
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
+from mcads_node.suggestion import did_you_mean
+
 
 def _ae_title(value: str) -> str:
     # PS3.5 table 6.2-1: AE, 16 characters of the default repertoire without backslash and controls
@@ -48,4 +50,5 @@ def all_known(names: Iterable[str], known: Iterable[str], what: str) -> None:
     unknown = [name for name in names if name not in known]
     if unknown:
         choices = ", ".join(sorted(known)) or "none"
-        raise ValueError(f"{', '.join(map(repr, unknown))} is not {what} ({choices})")
+        told = ", ".join(f"{name!r}{did_you_mean(name, known)}" for name in unknown)
+        raise ValueError(f"{told} is not {what} ({choices})")

@@ -21,9 +21,8 @@ from mcads_node.deliver.committing import Asked, ask
 from mcads_node.deliver.lane import Lane
 from mcads_node.deliver.patience import Patience
 from mcads_node.deliver.send import Answer, ObjectUnavailable, Outgoing, send
-from mcads_node.deliver.terms import DeliveryQueue, DeliverySettings, Transfer, outcome_of
+from mcads_node.deliver.terms import DeliveryQueue, DeliverySettings, Shelves, Transfer, outcome_of
 from mcads_node.errors import NodeError, PeerUnreachable
-from mcads_node.spool import Spool
 from mcads_node.workitems import CommitmentOutcome, CommitmentReport, Deferred, Delivery, Outcome, Stored
 
 log = structlog.stdlib.get_logger(__name__)
@@ -73,12 +72,12 @@ class Courier(threading.Thread):
         Where results go, who sends them, and how patiently.
     queue
         The durable state.
-    results
+    shelves
         Where the bytes of the objects lie.
     """
 
     def __init__(
-        self, lane: Lane, settings: DeliverySettings, queue: DeliveryQueue, results: Spool, number: int
+        self, lane: Lane, settings: DeliverySettings, queue: DeliveryQueue, shelves: Shelves, number: int
     ) -> None:
         super().__init__(name=f"deliver-{lane.destination}-{number}", daemon=True)
         self._lane = lane
@@ -88,7 +87,7 @@ class Courier(threading.Thread):
         self._terms = settings.terms_of(lane.destination)
         self._policy = settings.policy_of(lane.destination)
         self._queue = queue
-        self._results = results
+        self._shelves = shelves
         self._random = secrets.SystemRandom().random
         self._patience = Patience(self._destination, self._policy, queue, self._random)
         self._wake = threading.Event()
@@ -219,15 +218,19 @@ class Courier(threading.Thread):
 
     def _alternatives(self, delivery: Delivery) -> tuple[str, ...]:
         profile = self._settings.profiles.get(self._destination)
+        if delivery.kind is None:
+            # nothing stands in for an original
+            return ()
         return profile.alternatives(delivery.kind, delivery.variant) if profile else ()
 
     def _outgoing(self, delivery: Delivery) -> Outgoing:
         return Outgoing(
-            path=self._results.locate(delivery.path),
+            path=self._shelves.locate(delivery),
             sop_class_uid=delivery.sop_class_uid,
             sop_instance_uid=delivery.sop_instance_uid,
             transfer_syntax_uid=delivery.transfer_syntax_uid,
             digest=delivery.digest,
+            digest_of_data_set=delivery.kind is None,
         )
 
     def _leave_alone(self, reason: str, begun: float) -> None:

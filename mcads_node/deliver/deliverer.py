@@ -27,11 +27,10 @@ import structlog
 
 from mcads_node.deliver.courier import Courier
 from mcads_node.deliver.lane import Lane
-from mcads_node.deliver.terms import DeliveryQueue, DeliverySettings, Terms, Transfer, outcome_of
+from mcads_node.deliver.terms import DeliveryQueue, DeliverySettings, Shelves, Terms, Transfer, outcome_of
 from mcads_node.errors import NodeError
-from mcads_node.spool import Spool
 
-__all__ = ["Deliverer", "DeliveryQueue", "DeliverySettings", "Terms", "Transfer", "outcome_of"]
+__all__ = ["Deliverer", "DeliveryQueue", "DeliverySettings", "Shelves", "Terms", "Transfer", "outcome_of"]
 
 log = structlog.stdlib.get_logger(__name__)
 
@@ -45,11 +44,11 @@ class Deliverer:
         Where results go, who sends them, and how patiently.
     queue
         The durable state.
-    results
+    shelves
         Where the bytes of the objects lie.
     """
 
-    def __init__(self, settings: DeliverySettings, queue: DeliveryQueue, results: Spool) -> None:
+    def __init__(self, settings: DeliverySettings, queue: DeliveryQueue, shelves: Shelves) -> None:
         self._settings = settings
         self._queue = queue
         self._lanes: dict[str, Lane] = {}
@@ -58,7 +57,7 @@ class Deliverer:
             count = settings.terms_of(name).associations
             lane = self._lanes[name] = Lane(name, queue, count, settings.holder)
             self._couriers[name] = tuple(
-                Courier(lane, settings, queue, results, number) for number in range(1, count + 1)
+                Courier(lane, settings, queue, shelves, number) for number in range(1, count + 1)
             )
 
     def start(self) -> None:

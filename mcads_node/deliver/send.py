@@ -38,6 +38,9 @@ MAX_CONTEXTS = 128
 #: bytes a second below which a transfer is taken to have stopped
 _SLOWEST_LINK = 100_000
 
+#: byte at which the value of File Meta Information Group Length (0002,0000) ends, the first element
+_END_OF_GROUP_LENGTH = 144
+
 _NO_REASON = 2
 #: PS3.8 table 9-18: results of a proposed presentation context
 _CONTEXT_RESULTS = {
@@ -58,6 +61,8 @@ class Outgoing:
     transfer_syntax_uid: str
     #: SHA-256 of the whole file, hex: a file that no longer has it is not sent; None where unknown
     digest: str | None = None
+    #: the digest is of the data set alone, as that of an object that was received is
+    digest_of_data_set: bool = False
 
     @classmethod
     def of_file(cls, path: Path) -> Outgoing:
@@ -231,6 +236,11 @@ def _words(result: int) -> str:
 def _damage(outgoing: Outgoing) -> str | None:
     try:
         with _readable(outgoing), outgoing.path.open("rb") as file:
+            if outgoing.digest_of_data_set:
+                # what the node itself put before it ends as its group length says (PS3.10 section 7.1)
+                file.seek(
+                    _END_OF_GROUP_LENGTH + int.from_bytes(file.read(_END_OF_GROUP_LENGTH)[-4:], "little")
+                )
             digest = hashlib.file_digest(file, "sha256").hexdigest() if outgoing.digest else None
     except FileNotFoundError as error:
         return f"its file cannot be read: {error.strerror or error}"

@@ -5,11 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
+from pathlib import Path
 from typing import Protocol
 
 from mcads_node.backoff import ErrorKind, Failure, GiveUp, RetryPolicy, next_attempt
 from mcads_node.deliver.send import Answer, Caller, DestinationAddress
 from mcads_node.profile import Profile
+from mcads_node.spool import Spool
 from mcads_node.workitems import (
     CommitmentOutcome,
     CommitmentReport,
@@ -87,6 +89,21 @@ class Terms:
     def __post_init__(self) -> None:
         if self.associations < 1:
             raise ValueError(f"expected at least one association, got {self.associations}")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Shelves:
+    """Where the bytes of objects lie."""
+
+    #: that the node made
+    results: Spool
+    #: as they were received: those that are forwarded
+    received: Spool
+
+    def locate(self, delivery: Delivery) -> Path:
+        """Say where the file of a delivery's object lies."""
+        shelf = self.received if delivery.kind is None else self.results
+        return shelf.locate(delivery.path)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -20,7 +20,7 @@ import structlog
 
 from mcads_node import pulse
 from mcads_node.compute import Compute
-from mcads_node.config import Rule
+from mcads_node.config import RuleBook
 from mcads_node.dispatch.briefing import Briefing
 from mcads_node.dispatch.ledger import Claim, Ending, Ledger, claim_of, tell_lost
 from mcads_node.errors import NodeError, TransientError
@@ -88,9 +88,9 @@ class Dispatcher:
         self._resume_at = 0.0
         self._thread = threading.Thread(target=self._run, name="dispatch")
 
-    def use_rules(self, rules: tuple[Rule, ...]) -> None:
-        """Route by `rules` from the next image on."""
-        self._briefing.use_rules(rules)
+    def use_rules(self, book: RuleBook) -> None:
+        """Route by the rules of `book` from the next image on; each image by one version as a whole."""
+        self._briefing.use_rules(book)
 
     def start(self) -> None:
         """Start to claim."""
@@ -168,9 +168,11 @@ class Dispatcher:
         future: Future[Any]
         try:
             if item.kind is Kind.ANALYSE:
-                future = self._compute.analyse(self._briefing.analysis(item))
+                request = self._briefing.analysis(item)
+                self._ledger.note_rules(item, request.rules_digest)
+                future = self._compute.analyse(request)
             else:
-                future = self._compute.compose(self._briefing.report(item))
+                future = self._compute.compose(self._briefing.reports(item))
         except Exception as error:  # noqa: BLE001 - it ends as the work's own failure would, in one place
             future = Future()
             future.set_exception(error)

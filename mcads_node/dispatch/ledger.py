@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future
+from dataclasses import replace
 from datetime import UTC, datetime
 from enum import Enum, auto
 from typing import Any
@@ -23,6 +24,7 @@ from mcads_node.workitems import (
     InstanceAnalysed,
     InstanceDeclined,
     Kind,
+    Purpose,
     StoredResult,
     StudyForReport,
     Workitem,
@@ -74,6 +76,12 @@ class Ledger:
         self._poke_delivery = poke_delivery
         #: files written for an item and not on record yet
         self._written: dict[Claim, list[StoredFile]] = {}
+        #: digest of the rules that an image is analysed by
+        self._rules: dict[Claim, str] = {}
+
+    def note_rules(self, item: Workitem, digest: str) -> None:
+        """Remember by which version of the rules an image is analysed."""
+        self._rules[claim_of(item)] = digest
 
     def enter(self, item: Workitem, future: Future[Any]) -> Ending:
         """Commit the result of a piece of work, or its failure.
@@ -105,6 +113,7 @@ class Ledger:
         succeeded although its answer was lost.
         """
         self._written.pop(claim_of(item), None)
+        self._rules.pop(claim_of(item), None)
 
     def _enter_failure(self, item: Workitem, failure: BaseException) -> Ending:
         if isinstance(failure, TransientError) and not isinstance(failure, WorkerLost | FileUnreadable):
@@ -123,38 +132,56 @@ class Ledger:
         return Ending.FAILED
 
     def _complete_analysis(self, item: Workitem, outcome: Analysis | Declined) -> bool:
+        digest = self._rules.get(claim_of(item))
         if isinstance(outcome, Declined):
-            completed = self._workitems.complete_analysis(item, InstanceDeclined(reason=outcome.reason))
+            declined = InstanceDeclined(reason=outcome.reason, rules_digest=digest)
+            completed = self._workitems.complete_analysis(item, declined)
             if completed:
                 log.info("instance.declined", study=item.study_instance_uid, reason=outcome.reason)
-                metrics.declined()
+                if item.purpose is Purpose.FIRST:
+                    metrics.declined()
             return completed
-        thumbnail, *drawn = self._write(item, [outcome.thumbnail, *(each.data for each in outcome.objects)])
-        completed = self._workitems.complete_analysis(
-            item,
-            InstanceAnalysed(
-                route=outcome.route.rule,
-                algorithm=outcome.algorithm,
-                findings=outcome.findings,
-                checks=outcome.checks,
-                view=outcome.view,
-                header=outcome.header,
-                thumbnail=thumbnail.path,
-                shown=outcome.shown,
-                objects=tuple(map(StoredResult.of, outcome.objects, drawn)),
-                omitted=outcome.omitted,
-                send_to=outcome.route.send_to,
-                quiet_seconds=outcome.route.quiet_seconds,
-                expected_views=outcome.route.views,
-                max_wait_seconds=outcome.route.max_wait_seconds,
-                device=outcome.device,
-            ),
-        )
+        completed = self._workitems.complete_analysis(item, self._analysed(item, outcome, digest))
         if completed:
-            log.info("instance.analysed", study=item.study_instance_uid, rule=outcome.route.rule)
-            if item.instance is not None:
-                metrics.analysed(_seconds_since(item.instance.received_at))
+            log.info(
+                "instance.analysed",
+                study=item.study_instance_uid,
+                rule=outcome.route.rule,
+                purpose=str(item.purpose),
+            )
+            _count(item, outcome)
         return completed
+
+    def _analysed(self, item: Workitem, outcome: Analysis, digest: str | None) -> InstanceAnalysed:
+        """Write what was made; of a shadow nothing is, and nothing of the image is kept."""
+        told = InstanceAnalysed(
+            route=outcome.route.rule,
+            threshold_set=outcome.threshold_set,
+            algorithm=outcome.algorithm,
+            findings=outcome.findings,
+            checks=outcome.checks,
+            view=outcome.view,
+            header=b"",
+            thumbnail=None,
+            send_to=outcome.route.send_to,
+            kinds=outcome.route.objects,
+            quiet_seconds=outcome.route.quiet_seconds,
+            rules_digest=digest,
+            expected_views=outcome.route.views,
+            max_wait_seconds=outcome.route.max_wait_seconds,
+            device=outcome.device,
+        )
+        if item.purpose is Purpose.SHADOW:
+            return told
+        thumbnail, *drawn = self._write(item, [outcome.thumbnail, *(each.data for each in outcome.objects)])
+        return replace(
+            told,
+            header=outcome.header,
+            thumbnail=thumbnail.path,
+            shown=outcome.shown,
+            objects=tuple(map(StoredResult.of, outcome.objects, drawn)),
+            omitted=outcome.omitted,
+        )
 
     def _complete_report(self, item: Workitem, report: Composed) -> bool:
         study = self._workitems.study_for_report(item)
@@ -177,7 +204,14 @@ class Ledger:
         for name in study.send_to:
             if name not in self._profiles:
                 log.error("destination.unknown", destination=name, study=study.study_instance_uid)
-        return {name: tuple(self._profiles.get(name, DEFAULT).planned) for name in study.send_to}
+        return {
+            name: tuple(
+                each
+                for each in self._profiles.get(name, DEFAULT).planned
+                if each.kind in study.kinds_for(name)
+            )
+            for name in study.send_to
+        }
 
     def _write(self, item: Workitem, contents: Sequence[bytes]) -> list[StoredFile]:
         """Write files once, however often their record has to be tried."""
@@ -190,6 +224,13 @@ class Ledger:
 def tell_lost(item: Workitem) -> None:
     """Say that a claim ran out, and what was done under it is void."""
     log.warning("work.lease_lost", workitem=item.number, study=item.study_instance_uid)
+
+
+def _count(item: Workitem, outcome: Analysis) -> None:
+    if item.purpose is Purpose.FIRST and item.instance is not None:
+        metrics.analysed(_seconds_since(item.instance.received_at))
+    else:
+        metrics.analysed_besides(outcome.algorithm.name, shadow=item.purpose is Purpose.SHADOW)
 
 
 def _seconds_since(moment: datetime) -> float:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import textwrap
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
@@ -21,6 +22,8 @@ _COLUMNS: Final = 4
 #: inches of a panel, and dots an inch
 _PANEL: Final = 2.9
 _DPI: Final = 110
+#: characters of the title that fit on a line
+_TITLE: Final = 110
 _INK, _BLUE, _AMBER, _PALE = "#14171c", "#1f5fa8", "#c26a00", "#c9ced6"
 
 Judged = Sequence[tuple[Sample, LabelMetrics]]
@@ -73,7 +76,7 @@ def _draw(
     rows = max(1, math.ceil(len(judged) / _COLUMNS))
     figure = Figure(figsize=(_PANEL * _COLUMNS, _PANEL * 1.12 * rows + 0.5), dpi=_DPI, layout="constrained")
     FigureCanvasAgg(figure)
-    figure.suptitle(title, fontsize=11, color=_INK)
+    figure.suptitle(textwrap.fill(title, _TITLE), fontsize=11, color=_INK)
     axes: Any = figure.subplots(rows, _COLUMNS, squeeze=False)
     for place, axis in enumerate(axes.ravel()):
         if place < len(judged):
@@ -122,8 +125,9 @@ def _roc(axis: Axes, sample: Sample, metrics: LabelMetrics) -> None:
 
 
 def _reliability(axis: Axes, sample: Sample, metrics: LabelMetrics) -> None:
-    axis.set_xlabel("said", fontsize=7)
-    axis.set_ylabel("found", fontsize=7)
+    is_score = np.array_equal(sample.probabilities, sample.scores)
+    axis.set_xlabel("score" if is_score else "calibrated probability", fontsize=7)
+    axis.set_ylabel("share that is positive", fontsize=7)
     if metrics.ece is None:
         _say(axis, metrics.note)
         return

@@ -32,11 +32,10 @@ class Download(_Part):
     digest: Sha256 | None = None
 
 
-class Seed(_Part):
-    """Weights that are drawn from a seed (`densenet121.seeded`): an untrained network."""
+class Shipped(_Part):
+    """Weights that lie beside the manifest: nothing is fetched, and their digest is pinned."""
 
-    kind: Literal["seed"]
-    seed: Annotated[int, Field(ge=0, lt=2**32)]
+    kind: Literal["shipped"]
 
 
 class Output(_Part):
@@ -74,8 +73,9 @@ class Manifest(_Part):
     name: Annotated[str, Field(pattern=NAME_PATTERN, max_length=NAME_LENGTH)]
     #: raised with every change of this file that changes results
     version: Annotated[int, Field(ge=1)]
-    architecture: Literal["densenet121"]
-    source: Annotated[Download | Seed, Field(discriminator="kind")]
+    #: one of `mcads_node.architectures`
+    architecture: Literal["densenet121", "efficientnet-lite0"]
+    source: Annotated[Download | Shipped, Field(discriminator="kind")]
     weights: Weights
     input: Input
     outputs: Annotated[tuple[Output, ...], Field(min_length=1, max_length=1000)]
@@ -104,13 +104,13 @@ class Manifest(_Part):
     @model_validator(mode="after")
     def _is_consistent(self) -> Self:
         if self.demonstration and not self.caution:
-            raise ValueError("a demonstration model needs a caution, such as UNTRAINED MODEL")
+            raise ValueError("a demonstration model needs a caution, such as NOT FOR CLINICAL USE")
         if not self.input.low < self.input.high:
             raise ValueError(f"input: expected low < high, found {self.input.low} and {self.input.high}")
         if isinstance(self.source, Download):
             self._check_url(self.source)
-        elif self.weights.digest is None or not self.demonstration:
-            raise ValueError("weights drawn from a seed are a demonstration, and their digest must be given")
+        elif self.weights.digest is None:
+            raise ValueError("weights.digest: expected the SHA-256 of what is shipped, found null")
         return self
 
     def _check_url(self, source: Download) -> None:

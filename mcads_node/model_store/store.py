@@ -1,8 +1,9 @@
 """The models' folders: what models there are, and their weights, verified.
 
 A model is ``models_dir/<name>/manifest.yaml``, shipped and read-only. Its weights are
-``weights_dir/<name>/weights.safetensors``, in the node's data, or lie beside the manifest. Their SHA-256 is
-pinned by the manifest, or recorded in ``weights.lock`` at the first fetch, and compared on every load.
+``weights_dir/<name>/weights.safetensors``, in the node's data, or lie beside the manifest; those of a model
+that is shipped with its weights lie there and nowhere else. Their SHA-256 is pinned by the manifest, or
+recorded in ``weights.lock`` at the first fetch, and compared on every load.
 """
 
 from __future__ import annotations
@@ -16,12 +17,9 @@ from datetime import UTC, datetime
 from enum import StrEnum
 from pathlib import Path
 
-from safetensors import numpy as safetensors
-
 from mcads_node.errors import ModelUnusable, TransientError
-from mcads_node.model_store import densenet121
 from mcads_node.model_store.download import Progress, download
-from mcads_node.model_store.manifest import NAME_LENGTH, NAME_PATTERN, Download, Manifest
+from mcads_node.model_store.manifest import NAME_LENGTH, NAME_PATTERN, Download, Manifest, Shipped
 from mcads_node.model_store.weights_files import alone, convert, digest_of, write_durably
 from mcads_node.yamlfile import load_yaml
 
@@ -90,7 +88,7 @@ class ModelStore:
     def status(self, name: str) -> ModelStatus:
         """Whether the weights of model `name` are there and the right ones; changes nothing."""
         manifest = self.manifest(name)
-        found = self._find(name)
+        found = self._find(manifest)
         if found is None:
             return ModelStatus.ABSENT
         return ModelStatus.READY if digest_of(found) == _pinned(manifest, found) else ModelStatus.MISMATCH
@@ -113,32 +111,26 @@ class ModelStore:
     def read(self, name: str) -> VerifiedWeights:
         """Read the weights once, and verify just the bytes that were read.
 
-        Weights that are drawn from a seed are made where they are absent.
-
         Raises
         ------
         ModelUnusable
             The weights are absent, or are not the pinned ones; the text says what to do.
         """
         manifest = self.manifest(name)
-        path = self._find(name)
+        path = self._find(manifest)
         if path is None:
-            if isinstance(manifest.source, Download):
-                raise ModelUnusable(
-                    f"model {name}: its weights are absent; run: mcads-node models fetch {name}"
-                )
-            path = self._make(manifest)
+            raise ModelUnusable(f"model {name}: its weights are absent; {_remedy(manifest)}")
         try:
             data = path.read_bytes()
         except OSError as error:
             raise ModelUnusable(f"model {name}: {path} cannot be read: {error.strerror}") from error
         found, expected = hashlib.sha256(data).hexdigest(), _pinned(manifest, path)
         if found != expected:
-            raise ModelUnusable(_mismatch(path, found, expected, name))
+            raise ModelUnusable(_mismatch(path, found, expected, manifest))
         return VerifiedWeights(data=data, digest=found)
 
     def weights_path(self, name: str) -> Path:
-        """Path of the weights of model `name`, verified, made where they are drawn from a seed.
+        """Path of the weights of model `name`, verified.
 
         Raises
         ------
@@ -146,7 +138,7 @@ class ModelStore:
             The weights are absent, or are not the pinned ones; the text says what to do.
         """
         self.read(name)
-        path = self._find(name)
+        path = self._find(self.manifest(name))
         if path is None:
             raise ModelUnusable(f"model {name}: its weights were removed while they were read")
         return path
@@ -193,11 +185,9 @@ class ModelStore:
             The server does not have the file.
         """
         manifest = self.manifest(name)
-        if self.status(name) is not ModelStatus.READY:
-            if isinstance(manifest.source, Download):
-                self._fetch(manifest, manifest.source, progress, file)
-            else:
-                self._make(manifest)
+        # what is shipped cannot be fetched: where it is not right, weights_path says what to do
+        if isinstance(manifest.source, Download) and self.status(name) is not ModelStatus.READY:
+            self._fetch(manifest, manifest.source, progress, file)
         return self.weights_path(name)
 
     def _fetch(
@@ -227,13 +217,6 @@ class ModelStore:
             convert(pickled, converted, len(manifest.outputs))
             self._install(manifest, converted.read_bytes(), source.url, digest)
 
-    def _make(self, manifest: Manifest) -> Path:
-        if isinstance(manifest.source, Download):
-            raise ModelUnusable(f"model {manifest.name} is not drawn from a seed")
-        tensors = densenet121.seeded(manifest.source.seed, len(manifest.outputs))
-        self._install(manifest, safetensors.save(tensors), f"seed {manifest.source.seed}", "")
-        return self._weights_dir / manifest.name / _WEIGHTS
-
     def _install(self, manifest: Manifest, data: bytes, origin: str, origin_digest: str) -> None:
         """Compare the digest with the pinned one, or record it; then put the weights in their place."""
         folder = self._weights_dir / manifest.name
@@ -259,8 +242,10 @@ class ModelStore:
         except OSError as error:
             raise TransientError(f"{folder}: cannot be written: {error.strerror}") from error
 
-    def _find(self, name: str) -> Path | None:
-        folders = (self._weights_dir / name, self._models_dir / name)
+    def _find(self, manifest: Manifest) -> Path | None:
+        folders = [self._weights_dir / manifest.name, self._models_dir / manifest.name]
+        if isinstance(manifest.source, Shipped):
+            del folders[0]
         return next((folder / _WEIGHTS for folder in folders if (folder / _WEIGHTS).is_file()), None)
 
 
@@ -285,13 +270,17 @@ def _pinned(manifest: Manifest, weights: Path) -> str | None:
     return str(digest)
 
 
-def _mismatch(path: Path, found: str, expected: str | None, name: str) -> str:
+def _remedy(manifest: Manifest) -> str:
+    if isinstance(manifest.source, Shipped):
+        return "they are shipped beside its manifest: install the node again"
+    return f"run: mcads-node models fetch {manifest.name}"
+
+
+def _mismatch(path: Path, found: str, expected: str | None, manifest: Manifest) -> str:
+    name, remedy = manifest.name, _remedy(manifest)
     if expected is None:
         return (
             f"model {name}: {path} is not known: neither the manifest nor {_LOCK} beside it has its SHA-256 "
-            f"({found}). Run: mcads-node models fetch {name}"
+            f"({found}); {remedy}"
         )
-    return (
-        f"model {name}: {path} is not what it was: expected SHA-256 {expected}, found {found}. "
-        f"Run: mcads-node models fetch {name}"
-    )
+    return f"model {name}: {path} is not what it was: expected SHA-256 {expected}, found {found}; {remedy}"

@@ -116,6 +116,11 @@ def _of_backlog(backlog: Backlog) -> list[Gauge]:
     left_alone = [float(line.deferred_until is not None and line.deferred_until > now) for line in lines]
     return [
         by_kind("mcads_queue_waiting", "Work that waits.", [queue.waiting for queue in queues]),
+        by_kind(
+            "mcads_queue_off_peak",
+            "Of the work that waits, what waits for its hours.",
+            [queue.held for queue in queues],
+        ),
         by_kind("mcads_queue_in_progress", "Work under way.", [queue.in_progress for queue in queues]),
         by_kind(
             "mcads_queue_age_seconds",

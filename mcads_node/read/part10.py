@@ -69,7 +69,20 @@ def read_header(data: bytes) -> Dataset:
     InstanceUnreadable
         Not DICOM, truncated before the pixel data, or so malformed that it cannot be parsed.
     """
-    return header_of(_read(data, _is_pixel_group, MAX_INFLATED_HEADER_BYTES))
+    return read_header_and_gaps(data)[0]
+
+
+def read_header_and_gaps(data: bytes) -> tuple[Dataset, frozenset[int]]:
+    """Parse as `read_header` does, and give the tags that are left out since their bytes are no value.
+
+    Raises
+    ------
+    InstanceUnreadable
+        As `read_header`.
+    """
+    ds = _read(data, _is_pixel_group, MAX_INFLATED_HEADER_BYTES)
+    header = header_of(ds)
+    return header, frozenset(int(tag) for tag in ds.keys() if not _is_bulk(tag) and tag not in header)  # noqa: SIM118
 
 
 def header_of(ds: Dataset) -> Dataset:

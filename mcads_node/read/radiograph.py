@@ -21,7 +21,14 @@ from mcads_node.read.part10 import header_of, read_dataset, read_header
 from mcads_node.read.transfer_syntaxes import TRANSFER_SYNTAXES
 from mcads_node.read.view import view_of
 
-__all__ = ["TRANSFER_SYNTAXES", "header_of", "read_dataset", "read_header", "read_radiograph", "view_of"]
+__all__ = [
+    "TRANSFER_SYNTAXES",
+    "header_of",
+    "read_dataset",
+    "read_header",
+    "read_radiograph",
+    "view_of",
+]
 
 
 def read_radiograph(ds: Dataset) -> Radiograph:

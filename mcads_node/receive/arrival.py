@@ -14,7 +14,7 @@ from mcads_node.instance import ReceivedInstance, Requestor, is_valid_uid
 from mcads_node.product import IMPLEMENTATION_CLASS_UID, IMPLEMENTATION_VERSION_NAME
 from mcads_node.receive.identifiers import read_identifiers
 from mcads_node.spool import Spool
-from mcads_node.workitems.records import KeptFile, Receipt
+from mcads_node.workitems.records import Handling, KeptFile, Receipt
 
 #: C-STORE statuses, PS3.4 table B.2-1 and PS3.7 annex C
 SUCCESS = 0x0000
@@ -168,7 +168,7 @@ def _element(number: int, vr: bytes, text: str) -> bytes:
 class Records(Protocol):
     """What keeping an object needs of the durable state."""
 
-    def record_received(self, instance: ReceivedInstance) -> Receipt:
+    def record_received(self, instance: ReceivedInstance, handling: Handling) -> Receipt:
         """Commit one row for an instance whose bytes are in the spool."""
 
     def record_unreadable(self, instance: ReceivedInstance, reason: str) -> Receipt:
@@ -198,6 +198,7 @@ def keep_in(
     records: Records,
     *,
     has_room: Callable[[], bool] = lambda: True,
+    handling_of: Callable[[Arrival], Handling] = lambda _arrival: Handling(),
     refuse_conflicts: bool = False,
 ) -> Callable[[Arrival], Kept]:
     """Return a function that keeps an arrival durably, and only then says what to answer.
@@ -211,6 +212,8 @@ def keep_in(
         Where bytes and rows go.
     has_room
         Whether there is room for more; asked before anything is written.
+    handling_of
+        Says what the rules have done with an object besides reading it.
     refuse_conflicts
         Answer a failure where another object came before under the same SOP Instance UID. The bytes and the
         reason are kept all the same.
@@ -221,7 +224,7 @@ def keep_in(
             reason = "the disk has less free space than disk.refuse_below_mib"
             return Kept(status=OUT_OF_RESOURCES, receipt=None, reason=reason)
         try:
-            receipt = _record(arrival, spool, records)
+            receipt = _record(arrival, spool, records, handling_of)
         except TransientError as error:
             # disk full, database locked or away: the peer may try again
             return Kept(status=OUT_OF_RESOURCES, receipt=None, reason=str(error))
@@ -236,7 +239,11 @@ def keep_in(
     return keep
 
 
-def _record(arrival: Arrival, spool: Spool, records: Records) -> Receipt:
+def _record(
+    arrival: Arrival, spool: Spool, records: Records, handling_of: Callable[[Arrival], Handling]
+) -> Receipt:
+    # first, since whatever happens to it then, its file is not there yet
+    handling = handling_of(arrival) if arrival.objection is None else Handling()
     stored = spool.write(arrival.dataset, preface=arrival.meta)
     received = ReceivedInstance(
         sop_class_uid=arrival.sop_class_uid,
@@ -253,7 +260,7 @@ def _record(arrival: Arrival, spool: Spool, records: Records) -> Receipt:
     )
     try:
         if arrival.objection is None:
-            receipt = records.record_received(received)
+            receipt = records.record_received(received, handling)
         else:
             receipt = records.record_unreadable(received, arrival.objection.reason)
         is_known = receipt in (Receipt.DUPLICATE, Receipt.CONFLICT_AGAIN)

@@ -105,7 +105,7 @@ def meaning(heatmap: Heatmap, making: Making) -> str:
 def content_description(heatmap: Heatmap, making: Making) -> str:
     """Say the same in one line, after the model's caution."""
     said = making.tr(_MEANING_SHORT, method=wording.method_name(heatmap.method))
-    return line(making.tr(making.algorithm.caution), said)
+    return line(wording.short_caution(making.algorithm, making.tr), said)
 
 
 def line(*words: str) -> str:

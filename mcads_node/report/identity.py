@@ -45,6 +45,9 @@ SERIES_NUMBER: Final[Mapping[ObjectKind, int]] = MappingProxyType(
     }
 )
 
+#: bytes of LO: it has 64 characters, and some readers count bytes
+_LO: Final = 64
+
 _SERIES_WORD: Final[Mapping[ObjectKind, str]] = MappingProxyType(
     {
         ObjectKind.SR: "report",
@@ -132,8 +135,6 @@ def tracking_uid(source_uid: str, label: str, algorithm: Algorithm) -> str:
 def series_description(kind: ObjectKind, algorithm: Algorithm, own: str = "") -> str:
     """Return the Series Description (0008,103E), with the model's caution where it cannot be cut off.
 
-    LO has 64 characters; cut to as many bytes, since some readers count those.
-
     Parameters
     ----------
     kind: ObjectKind
@@ -143,9 +144,22 @@ def series_description(kind: ObjectKind, algorithm: Algorithm, own: str = "") ->
     own: str
         What a site calls the series; empty: the node's own words.
     """
-    ours = ("MCADS AI", _SERIES_WORD[kind], algorithm.caution, f"({algorithm.name})")
-    words = (algorithm.caution, own) if own else ours
-    return " ".join(word for word in words if word).encode()[:64].decode(errors="ignore").rstrip()
+    if own:
+        return _cut(" ".join(filter(None, (algorithm.caution, own))))
+    word, caution = _SERIES_WORD[kind], algorithm.caution
+    # the caution is never cut: for a long one the name goes, then the brand, and at last it stands first
+    orders = (
+        ("MCADS AI", word, caution, f"({algorithm.name})"),
+        ("MCADS AI", word, caution),
+        ("AI", word, caution),
+        (caution, word),
+    )
+    texts = [" ".join(filter(None, order)) for order in orders]
+    return next((text for text in texts if text == _cut(text)), _cut(texts[-1]))
+
+
+def _cut(text: str) -> str:
+    return text.encode()[:_LO].decode(errors="ignore").rstrip()
 
 
 def revision_number(context: ReportContext) -> int:

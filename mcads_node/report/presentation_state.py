@@ -92,10 +92,10 @@ def presentation_state(
     names = layer_names([heatmap.finding.label for heatmap in ordered])
     layers, annotations = [], []
     for place, (name, heatmap) in enumerate(zip(names, ordered, strict=True)):
-        about = line(making.tr(algorithm.caution), wording.heatmap_title(heatmap, making.tr))
+        about = line(wording.short_caution(algorithm, making.tr), wording.heatmap_title(heatmap, making.tr))
         layers.append(_layer(name, place + 1, about, _COLOURS[place % len(_COLOURS)]))
         annotations.append(_annotation(name, header, heatmap, (place, len(ordered)), making))
-    notice = line(making.tr(algorithm.caution), making.tr(wording.UNVERIFIED))
+    notice = line(wording.short_caution(algorithm, making.tr), making.tr(wording.UNVERIFIED))
     layers.append(_layer(NOTICE, len(layers) + 1, notice, _WHITE))
     annotations.append(_notice(header, radiograph, ordered[0], making))
     state.GraphicLayerSequence = layers

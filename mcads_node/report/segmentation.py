@@ -155,7 +155,9 @@ def _segment(number: int, heatmap: Heatmap, header: Dataset, making: Making) -> 
     segment = Dataset()
     segment.SegmentNumber = number
     # the caution and the meaning stand before a finding's name: lists of segments are cut on the right
-    segment.SegmentLabel = line(tr(algorithm.caution), "AI:", wording.heatmap_title(heatmap, tr))
+    segment.SegmentLabel = line(
+        wording.short_caution(algorithm, tr), "AI:", wording.heatmap_title(heatmap, tr)
+    )
     segment.SegmentDescription = (
         f"{meaning(heatmap, making)}; {wording.derivation_text(heatmap, algorithm, tr)}"[:1024]
     )

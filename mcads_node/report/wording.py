@@ -27,7 +27,7 @@ ON_REQUEST_UNDETERMINED: Final = N_("undetermined: shown on request")
 EMPTY_MAP: Final = N_("The map is empty: nothing in the image speaks for this finding.")
 
 #: what the manifests of the shipped models say; of any other model, its caution is shown as it was written
-CAUTIONS: Final = (N_("UNTRAINED MODEL"),)
+CAUTIONS: Final = (N_("DEMONSTRATION MODEL — NOT FOR CLINICAL USE"),)
 #: how a method is called by those who know it
 _METHODS: Final = {"grad-cam": "Grad-CAM"}
 _VIEWS: Final = {
@@ -67,6 +67,11 @@ def presence_text(presence: Presence, tr: Translator = ENGLISH, *, short: bool =
 def verdict_text(verdict: Verdict, tr: Translator = ENGLISH) -> str:
     """Say how bad it is what a check found."""
     return tr("Undetermined") if verdict is Verdict.UNDETERMINED else tr("Warning")
+
+
+def short_caution(algorithm: Algorithm, tr: Translator = ENGLISH) -> str:
+    """First clause of the model's caution, up to a dash: for LO, where 64 characters must hold more."""
+    return tr(algorithm.caution).partition(" — ")[0]
 
 
 def threshold_number(finding: Finding, tr: Translator = ENGLISH) -> str:

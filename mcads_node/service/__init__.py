@@ -4,14 +4,17 @@ from mcads_node.service.configured import (
     calibration_of,
     caller_of,
     check_model,
+    check_models,
     destination_address,
     disk_guard_of,
+    labels_of,
     load,
     model_store,
+    models_of,
     tls_of,
 )
 from mcads_node.service.node import Node
-from mcads_node.service.roles import ALL_ROLES, Role
+from mcads_node.service.roles import ALL_ROLES, Role, holder_of
 from mcads_node.service.serve import serve
 from mcads_node.service.watch import limits_of, monitoring_port
 
@@ -22,11 +25,15 @@ __all__ = [
     "calibration_of",
     "caller_of",
     "check_model",
+    "check_models",
     "destination_address",
     "disk_guard_of",
+    "holder_of",
+    "labels_of",
     "limits_of",
     "load",
     "model_store",
+    "models_of",
     "monitoring_port",
     "serve",
     "tls_of",

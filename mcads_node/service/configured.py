@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import contextlib
 import os
+from collections.abc import Iterable
 from pathlib import Path
 
 from mcads_node.association import Timeouts
 from mcads_node.calibration import Calibration, read_calibration
 from mcads_node.compute import Compute
-from mcads_node.config import Configuration, NodeConfig, TlsPeerSection, load_configuration
+from mcads_node.config import Configuration, NodeConfig, Rule, TlsPeerSection, load_configuration
 from mcads_node.deliver.send import Caller, DestinationAddress
 from mcads_node.disk import DiskGuard
 from mcads_node.errors import ModelUnusable
@@ -31,18 +32,34 @@ def load(config: Path) -> Configuration:
     ConfigError
         With every problem of ``node.yaml`` and ``routes.yaml``.
     """
+    return load_configuration(config, labels_of())
+
+
+def labels_of() -> dict[str, tuple[str, ...]]:
+    """Give the labels of each model that is installed, by its name."""
     store = ModelStore(models_dir=shipped_folder("models"), weights_dir=Path())
-    return load_configuration(config, {name: store.manifest(name).labels for name in store.list()})
+    return {name: tuple(store.manifest(name).labels) for name in store.list()}
 
 
-def model_store(configuration: Configuration) -> ModelStore:
+def models_of(node: NodeConfig, rules: Iterable[Rule]) -> tuple[str, ...]:
+    """Name every model that reads: the node's own first, then those of rules."""
+    named = (rule.analyse.model for rule in rules if rule.analyse is not None)
+    return tuple(dict.fromkeys([node.analysis.model, *(name for name in named if name)]))
+
+
+def model_store(node: NodeConfig) -> ModelStore:
     """Open the store of models that a node of this configuration uses."""
-    folder = weights_dir(configuration.node.node.data_dir)
+    folder = weights_dir(node.node.data_dir)
     return ModelStore(models_dir=shipped_folder("models"), weights_dir=folder)
 
 
-def check_model(configuration: Configuration) -> str:
-    """Make sure that the configured model may serve and its weights are the pinned ones; give their digest.
+def check_models(node: NodeConfig, rules: Iterable[Rule]) -> dict[str, str]:
+    """Make sure of every model that reads, as `check_model` does; give their digests by name."""
+    return {name: check_model(node, name) for name in models_of(node, rules)}
+
+
+def check_model(node: NodeConfig, name: str) -> str:
+    """Make sure that a model may serve, and its weights are the pinned ones; give their digest.
 
     Raises
     ------
@@ -51,22 +68,22 @@ def check_model(configuration: Configuration) -> str:
     ConfigError
         The calibration's file cannot be used.
     """
-    analysis = configuration.node.analysis
     with contextlib.suppress(OSError):
         # before weights are written to a folder in it, which would be made for all to read; who locks it
         # tells of what is wrong with it
-        configuration.node.node.data_dir.mkdir(parents=True, exist_ok=True, mode=0o700)
-    store = model_store(configuration)
-    store.require_allowed(analysis.model, allow_demonstration=analysis.allow_demonstration_models)
-    digest = store.verify(analysis.model)
-    calibration = calibration_of(configuration)
-    refusal = calibration.refusal(store.manifest(analysis.model), digest) if calibration else ""
+        node.node.data_dir.mkdir(parents=True, exist_ok=True, mode=0o700)
+    store = model_store(node)
+    store.require_allowed(name, allow_demonstration=node.analysis.allow_demonstration_models)
+    digest = store.verify(name)
+    # a site's calibration is of the node's own model; others speak uncalibrated
+    calibration = calibration_of(node) if name == node.analysis.model else None
+    refusal = calibration.refusal(store.manifest(name), digest) if calibration else ""
     if refusal:
-        raise ModelUnusable(f"{analysis.calibration}: {refusal}")
+        raise ModelUnusable(f"{node.analysis.calibration}: {refusal}")
     return digest
 
 
-def calibration_of(configuration: Configuration) -> Calibration | None:
+def calibration_of(node: NodeConfig) -> Calibration | None:
     """Read the site's calibration; None where none is configured.
 
     Raises
@@ -74,7 +91,7 @@ def calibration_of(configuration: Configuration) -> Calibration | None:
     ConfigError
         It cannot be read, or was changed after it was made.
     """
-    file = configuration.node.analysis.calibration
+    file = node.analysis.calibration
     return None if file is None else read_calibration(file)
 
 
@@ -144,7 +161,9 @@ def compute_of(configuration: Configuration) -> Compute:
         models_dir=shipped_folder("models"),
         weights_dir=weights_dir(configuration.node.node.data_dir),
         model=analysis.model,
+        others=models_of(configuration.node, configuration.rules)[1:],
+        allow_demonstration=analysis.allow_demonstration_models,
         memory_limit_mib=analysis.memory_limit_mib,
-        calibration=calibration_of(configuration),
+        calibration=calibration_of(configuration.node),
     )
     return Compute(settings, workers, analysis.timeout_seconds)

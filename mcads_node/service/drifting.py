@@ -46,7 +46,7 @@ class DriftWatch:
         """Measure now."""
         analysis = self._configuration.node.analysis
         try:
-            digest = model_store(self._configuration).verify(analysis.model)
+            digest = model_store(self._configuration.node).verify(analysis.model)
         except ModelUnusable:
             # a process that does not analyse need not have them, and then does not know whose scores to take
             self.measured = None

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
 
 import structlog
 
 from mcads_node import metrics
 from mcads_node.audit import AuditTrail
-from mcads_node.config import NodeConfig
+from mcads_node.config import Configuration, Rule
 from mcads_node.disk import DiskGuard, Room
 from mcads_node.receive.arrival import SUCCESS, Arrival, Kept, keep_in
+from mcads_node.receive.handling import Handler
 from mcads_node.service.auditing import tell_received
 from mcads_node.state import State
 from mcads_node.workitems import Receipt
@@ -18,12 +20,20 @@ from mcads_node.workitems import Receipt
 log = structlog.stdlib.get_logger(__name__)
 
 
+@dataclass(frozen=True, kw_only=True)
+class Pokes:
+    """Whom to wake: parts of this process; nobody where they are in another, and look by themselves."""
+
+    dispatch: Callable[[], None] = lambda: None
+    delivery: Callable[[], None] = lambda: None
+
+
 class Intake:
     """Keeps objects in the durable state. Safe to share between threads.
 
     Parameters
     ----------
-    config
+    configuration
         As checked by :func:`load`.
     state
         Where objects are kept.
@@ -31,25 +41,35 @@ class Intake:
         Says when there is no room for more.
     audit
         Told of what comes.
-    poke_dispatch
-        Called when there is work.
+    pokes
+        Whom to wake when there is work.
     """
 
     def __init__(
         self,
-        config: NodeConfig,
+        configuration: Configuration,
         state: State,
         disk: DiskGuard,
         audit: AuditTrail,
-        poke_dispatch: Callable[[], None],
+        pokes: Pokes,
     ) -> None:
         self._audit = audit
         self._disk = disk
-        self._poke_dispatch = poke_dispatch
-        refuse_conflicts = config.receive.conflicting_instances == "refuse"
+        self._pokes = pokes
+        node = configuration.node
+        self._handler = Handler({name: each.ae_title for name, each in node.destinations.items()})
+        self._handler.use_rules(configuration.rules)
         self._keep_durably = keep_in(
-            state.spool, state.workitems, has_room=self.has_room, refuse_conflicts=refuse_conflicts
+            state.spool,
+            state.workitems,
+            has_room=self.has_room,
+            handling_of=self._handler.handling_of,
+            refuse_conflicts=node.receive.conflicting_instances == "refuse",
         )
+
+    def use_rules(self, rules: tuple[Rule, ...]) -> None:
+        """Handle by `rules` what comes from now on."""
+        self._handler.use_rules(rules)
 
     def has_room(self) -> bool:
         """Whether the disk has room for more."""
@@ -65,7 +85,9 @@ class Intake:
         _tell_duplicate(arrival, kept)
         metrics.received(calling, kept.status)
         tell_received(self._audit, arrival, kept)
-        self._poke_dispatch()
+        self._pokes.dispatch()
+        if self._handler.forwards:
+            self._pokes.delivery()
         return kept.status
 
 

@@ -25,6 +25,7 @@ log = structlog.stdlib.get_logger(__name__)
 ORPHAN_AGE = timedelta(hours=24)
 
 _DISK_EVERY = timedelta(seconds=30)
+_HOURS_EVERY = timedelta(minutes=1)
 _ORPHANS_EVERY = timedelta(hours=6)
 _RETENTION_EVERY = timedelta(hours=1)
 
@@ -44,6 +45,7 @@ def jobs_of(state: State, lease: timedelta, poke_dispatch: Callable[[], None]) -
     watch = LeaseWatch(state.workitems, lease)
     return [
         Job(name="expire-leases", run=lambda: expire_leases(watch, poke_dispatch), every=watch.every),
+        Job(name="keep-hours", run=lambda: keep_hours(state, poke_dispatch), every=_HOURS_EVERY, soon=True),
         Job(name="remove-orphans", run=lambda: remove_orphans(state), every=_ORPHANS_EVERY),
     ]
 
@@ -121,6 +123,13 @@ def expire_leases(watch: LeaseWatch, poke_dispatch: Callable[[], None]) -> None:
         )
         metrics.lease_expired()
     if lost:
+        poke_dispatch()
+
+
+def keep_hours(state: State, poke_dispatch: Callable[[], None]) -> None:
+    """Hold work whose hours have ended, and let go what may be done now."""
+    if let_go := state.workitems.keep_hours():
+        log.info("work.hours_begun", count=let_go)
         poke_dispatch()
 
 

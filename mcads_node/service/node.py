@@ -14,25 +14,26 @@ import structlog
 
 from mcads_node import __version__
 from mcads_node.compute import Compute
-from mcads_node.config import Configuration, load_rules
-from mcads_node.deliver.deliverer import Deliverer, DeliverySettings
+from mcads_node.config import Configuration, RuleBook, known_to, load_rules
+from mcads_node.deliver.deliverer import Deliverer, DeliverySettings, Shelves
 from mcads_node.dispatch import Dispatcher, DispatchSettings
-from mcads_node.errors import ConfigError, NodeError
+from mcads_node.errors import NodeError
 from mcads_node.profile import Profile, renditions
 from mcads_node.service.auditing import audit_of, tell_sent
 from mcads_node.service.backups import BackupWatch
 from mcads_node.service.certificates import read_again, tell_of
 from mcads_node.service.configured import (
     caller_of,
+    check_models,
     compute_of,
     destination_address,
     disk_guard_of,
-    model_store,
+    labels_of,
     tls_of,
 )
 from mcads_node.service.delivering import all_of, count_commitment, count_transfer, terms_of
 from mcads_node.service.drifting import DriftWatch
-from mcads_node.service.intake import Intake
+from mcads_node.service.intake import Intake, Pokes
 from mcads_node.service.jobs import disk_job, jobs_of, upkeep_jobs
 from mcads_node.service.peers import PeerWatch
 from mcads_node.service.pulling import pull_jobs
@@ -41,6 +42,7 @@ from mcads_node.service.roles import ALL_ROLES, Role
 from mcads_node.service.watch import Watch, Watched, alert_job
 from mcads_node.state import open_state
 from mcads_node.tend import Tender
+from mcads_node.workitems import KEPT, RELOADED
 
 log = structlog.stdlib.get_logger(__name__)
 
@@ -64,7 +66,6 @@ class Node:
 
     def __init__(self, configuration: Configuration, roles: Collection[Role] = ALL_ROLES) -> None:
         self._configuration = configuration
-        self._labels = model_store(configuration).manifest(configuration.node.analysis.model).labels
         node = configuration.node.node
         # before anything is opened: a file may be wrong
         self._tls = tls_of(configuration.node)
@@ -83,8 +84,11 @@ class Node:
         self._deliverer = self._make_deliverer(profiles) if Role.DELIVER in roles else None
         self._compute = compute_of(configuration) if Role.ANALYSE in roles else None
         self._dispatcher = self._make_dispatcher(self._compute, profiles) if self._compute else None
-        poke_dispatch = self._dispatcher.poke if self._dispatcher else _nobody
-        jobs = jobs_of(self._state, self._lease, poke_dispatch) if Role.TEND in roles else None
+        pokes = Pokes(
+            dispatch=self._dispatcher.poke if self._dispatcher else _nobody,
+            delivery=self._deliverer.poke if self._deliverer else _nobody,
+        )
+        jobs = jobs_of(self._state, self._lease, pokes.dispatch) if Role.TEND in roles else None
         watched = self._watched()
         self._watch = Watch(watched)
         alerts = alert_job(watched)
@@ -95,11 +99,11 @@ class Node:
         upkeep = upkeep_jobs(configuration.node, self._state, self.peers, stopping)
         drift = watched.drift.jobs() if watched.drift else []
         looks = [disk_job(self._disk), alerts, *watched.backups.jobs(), *drift]
-        intake = Intake(configuration.node, self._state, self._disk, self._audit, poke_dispatch)
-        pulls = pull_jobs(configuration.node, self._state, intake.keep, self._tls, stopping)
+        self._intake = Intake(configuration, self._state, self._disk, self._audit, pokes)
+        pulls = pull_jobs(configuration.node, self._state, self._intake.keep, self._tls, stopping)
         self._tender = None if jobs is None else Tender([*jobs, *looks, *upkeep, *pulls], stopping)
         self._receiver = (
-            Receiver(configuration, self._state, intake, self._audit, self._tls)
+            Receiver(configuration, self._state, self._intake, self._audit, self._tls)
             if Role.RECEIVE in roles
             else None
         )
@@ -133,7 +137,7 @@ class Node:
                 on_commitment=count_commitment,
             ),
             self._state.workitems,
-            self._state.results,
+            Shelves(results=self._state.results, received=self._state.spool),
         )
 
     def _make_dispatcher(self, compute: Compute, profiles: dict[str, Profile]) -> Dispatcher:
@@ -144,7 +148,7 @@ class Node:
             poke_delivery=self._deliverer.poke if self._deliverer else _nobody,
             settings=DispatchSettings(worker=self._name, lease=self._lease),
         )
-        dispatcher.use_rules(self._configuration.rules)
+        dispatcher.use_rules(self._configuration.book)
         return dispatcher
 
     def start(self) -> None:
@@ -166,6 +170,7 @@ class Node:
         if self._deliverer is not None:
             self._start(self._deliverer.start, self._deliverer.stop)
         if self._dispatcher is not None:
+            self._accept(self._configuration.book, "start")
             self._start(self._dispatcher.start, partial(self._dispatcher.stop, WORK_GRACE_SECONDS))
         if self._receiver is not None:
             self._start(self._receiver.start, partial(self._receiver.stop, RECEIVE_GRACE_SECONDS))
@@ -208,20 +213,45 @@ class Node:
         They are held against the destinations and the model that this node runs with, not against what
         ``node.yaml`` says by now: that takes a restart.
 
+        A process that only delivers uses no rules, and reads none.
+
         Raises
         ------
-        ConfigError
-            The rules are wrong; those that were used go on being used.
+        NodeError
+            The rules are wrong, or a model that they name cannot be used, or they cannot be put on record;
+            those that were used go on being used.
         """
+        if Role.DELIVER in self._roles and len(self._roles) == 1:
+            return
         node = self._configuration.node
+        path = config.parent / node.routes
+        if self._dispatcher is None:
+            # who analyses speaks for the node
+            self._use_rules(load_rules(path, known_to(node, labels_of())))
+            return
         try:
-            rules = load_rules(config.parent / node.routes, node.destinations, self._labels)
-        except ConfigError as error:
-            self._note("routes kept", str(error))
+            book = load_rules(path, known_to(node, labels_of()))
+            check_models(node, book.rules)
+            # on record before the first image is treated by them
+            self._accept(book, "reload")
+        except NodeError as error:
+            self._note(KEPT, str(error))
             raise
-        self._note("routes reloaded", f"{len(rules)} rules")
+        self._use_rules(book)
+        self._note(RELOADED, book.digest)
+
+    def _use_rules(self, book: RuleBook) -> None:
         if self._dispatcher is not None:
-            self._dispatcher.use_rules(rules)
+            self._dispatcher.use_rules(book)
+        self._intake.use_rules(book.rules)
+        log.info("routes.reloaded", digest=book.digest, rules=len(book.rules))
+
+    def _accept(self, book: RuleBook, why: str) -> None:
+        workitems = self._state.workitems
+        who = workitems.who_asked_for_rules() if why == "reload" else None
+        workitems.accept_rules(book.digest, book.text, who=who or self._name, why=why)
+        for caution in book.cautions:
+            log.warning("routes.caution", caution=str(caution))
 
     def reload_certificates(self) -> None:
         """Read certificates, key and CAs again; if they are right, the next association uses them."""

@@ -49,11 +49,9 @@ def alone_in(config: NodeConfig, roles: Collection[Role]) -> Iterator[None]:
         folder.mkdir(parents=True, exist_ok=True, mode=0o700)
     except OSError as error:
         raise _unusable(folder, error) from error
-    # on a network file system a lock may hold for all machines
-    machine = "" if config.node.database is None else f".{socket.gethostname()}"
     with ExitStack() as held:
         for role in sorted(roles):
-            held.callback(os.close, _lock(folder, f"lock.{role}{machine}", role))
+            held.callback(os.close, _lock(folder, _lock_name(config, role), role))
         yield
 
 
@@ -72,7 +70,41 @@ def _lock(folder: Path, name: str, role: Role) -> int:
     except OSError as error:
         os.close(handle)
         raise _unusable(folder, error) from error
+    # whoever wants to tell the process something finds it by this (`holder_of`)
+    os.ftruncate(handle, 0)
+    os.pwrite(handle, str(os.getpid()).encode(), 0)
     return handle
+
+
+def holder_of(config: NodeConfig, role: Role) -> int | None:
+    """Give the number of the process that has a role of the data folder on this machine; None: none has.
+
+    Raises
+    ------
+    NodeError
+        The folder cannot be used.
+    """
+    path = config.node.data_dir / _lock_name(config, role)
+    try:
+        handle = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    except FileNotFoundError:
+        return None
+    except OSError as error:
+        raise _unusable(config.node.data_dir, error) from error
+    try:
+        fcntl.flock(handle, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        written = os.pread(handle, 20, 0).decode("ascii", "replace")
+        return int(written) if written.isdigit() else None
+    finally:
+        os.close(handle)
+    return None
+
+
+def _lock_name(config: NodeConfig, role: Role) -> str:
+    # on a network file system a lock may hold for all machines
+    machine = "" if config.node.database is None else f".{socket.gethostname()}"
+    return f"lock.{role}{machine}"
 
 
 def _unusable(folder: Path, error: OSError) -> NodeError:

@@ -15,9 +15,9 @@ import structlog
 
 from mcads_node import __version__, metrics
 from mcads_node.allocator import give_back_what_is_freed
-from mcads_node.errors import ConfigError, NodeError
+from mcads_node.errors import NodeError
 from mcads_node.sdnotify import notify
-from mcads_node.service.configured import calibration_of, check_model, load
+from mcads_node.service.configured import calibration_of, check_models, load
 from mcads_node.service.node import Node
 from mcads_node.service.roles import ALL_ROLES, Role, alone_in
 
@@ -40,8 +40,9 @@ def serve(config: Path, roles: Collection[Role] = ALL_ROLES) -> None:
     """
     give_back_what_is_freed()
     configuration = load(config)
-    digest = check_model(configuration) if Role.ANALYSE in roles else None
-    calibration = calibration_of(configuration) if Role.ANALYSE in roles else None
+    digests = check_models(configuration.node, configuration.rules) if Role.ANALYSE in roles else {}
+    digest = digests.get(configuration.node.analysis.model)
+    calibration = calibration_of(configuration.node) if Role.ANALYSE in roles else None
     # a SimpleQueue, since its put may be interrupted by another put: by a second signal during the first
     asked: queue.SimpleQueue[int] = queue.SimpleQueue()
 
@@ -100,6 +101,5 @@ def _wait_for_the_end(config: Path, node: Node, asked: queue.SimpleQueue[int]) -
         node.reload_certificates()
         try:
             node.reload_rules(config)
-            log.info("routes.reloaded")
-        except ConfigError as error:
+        except NodeError as error:
             log.error("routes.kept", reason=str(error))

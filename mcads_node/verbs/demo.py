@@ -32,9 +32,9 @@ from mcads_node.verbs.small_pacs import AE_TITLE, SmallPacs
 from mcads_node.yamlfile import write_yaml
 
 NODE, MODALITY = "MCADS", "DEMO_MODALITY"
-MODEL = "untrained-densenet121"
+MODEL = "mcads-demo"
 CALLER = Caller(ae_title=MODALITY)
-#: the first start generates the weights and loads torch
+#: starting loads torch
 START_SECONDS = 180.0
 FINISH_SECONDS = 600.0
 

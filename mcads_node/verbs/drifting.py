@@ -30,7 +30,7 @@ def measure_drift(config: Path, weeks: int) -> dict[str, Any]:
     """
     configuration = load(config)
     analysis = configuration.node.analysis
-    digest = model_store(configuration).verify(analysis.model)
+    digest = model_store(configuration.node).verify(analysis.model)
     workitems = state_of(config).workitems
     try:
         measured = measure(workitems, digest, datetime.now(UTC), weeks, policy_of(configuration.node.drift))
@@ -48,7 +48,7 @@ def set_reference(config: Path, weeks: int) -> Span:
         No node has run yet, or the model's weights are not there.
     """
     configuration = load(config)
-    digest = model_store(configuration).verify(configuration.node.analysis.model)
+    digest = model_store(configuration.node).verify(configuration.node.analysis.model)
     now = datetime.now(UTC)
     span = Span(since=now - timedelta(weeks=weeks), until=now)
     workitems = state_of(config).workitems

@@ -154,5 +154,7 @@ def _write(
         title += f" · {scored.manifest.caution}"
     draw_roc(judged, f"ROC · {title}", out / "roc.png")
     mark = scored.algorithm.calibration
-    kind = f"probability calibrated at {mark.site}" if mark else "score, read as if it were a probability"
-    draw_reliability(judged, f"Reliability of the {kind} · {title}", out / "reliability.png")
+    kind = "scores, read as if they were probabilities"
+    if mark is not None:
+        kind = f"probabilities calibrated at {mark.site}, and of other {kind}"
+    draw_reliability(judged, f"Reliability of {kind} · {title}", out / "reliability.png")

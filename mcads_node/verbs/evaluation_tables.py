@@ -14,6 +14,8 @@ from mcads_node.calibration import Calibration, Interval
 
 #: images left out that are named one by one
 _MOST_NAMED = 10
+#: of cells: all columns are to fit on a screen of 80 characters
+_TIGHT = (0, 1, 0, 0)
 
 
 def show_model(console: Console, model: Mapping[str, Any]) -> None:
@@ -38,8 +40,8 @@ def show_model(console: Console, model: Mapping[str, Any]) -> None:
 
 def show_evaluation(console: Console, told: Mapping[str, Any]) -> None:
     """Print the metrics of every label."""
-    table = Table(title=_title(told), title_justify="left", box=SIMPLE_HEAD)
-    table.add_column("label", overflow="fold")
+    table = Table(title=_title(told), title_justify="left", box=SIMPLE_HEAD, padding=_TIGHT)
+    table.add_column("label", overflow="fold", min_width=12)
     for column in ("positive", "AUC", "sensit.", "specif.", "ECE", "Brier"):
         table.add_column(column, justify="right", no_wrap=True)
     names = ("auc", "sensitivity", "specificity", "ece", "brier")
@@ -52,9 +54,9 @@ def show_evaluation(console: Console, told: Mapping[str, Any]) -> None:
     for each in told["labels"]:
         if each["note"]:
             console.print(f"[yellow]{escape(each['label'])}[/]: {escape(each['note'])}", highlight=False)
-    kind = (
-        "the calibrated probability" if told["calibration"] else "the score, read as if it were a probability"
-    )
+    kind = "the score, read as if it were a probability"
+    if told["calibration"]:
+        kind = f"the probability of a label that is calibrated, else of {kind}"
     console.print(
         f"Intervals: {told['interval']}. ECE and Brier are of {kind}.", style="dim", highlight=False
     )
@@ -79,9 +81,10 @@ def show_calibration(console: Console, calibration: Calibration) -> None:
         title=f"{calibration.model.name}, calibrated at {calibration.site} ({calibration.method})",
         title_justify="left",
         box=SIMPLE_HEAD,
+        padding=_TIGHT,
     )
-    table.add_column("label", overflow="fold")
-    for column in ("positive", "ECE before", "after", "log loss before", "after"):
+    table.add_column("label", overflow="fold", min_width=12)
+    for column in ("positive", "ECE\nbefore", "\nafter", "log loss\nbefore", "\nafter"):
         table.add_column(column, justify="right", no_wrap=True)
     for label, each in calibration.labels.items():
         intervals = (each.ece_before, each.ece_after, each.log_loss_before, each.log_loss_after)

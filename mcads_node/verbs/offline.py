@@ -12,10 +12,10 @@ from pathlib import Path
 
 from mcads_node.calibration import Calibration
 from mcads_node.compute import Compute, WorkerLost
-from mcads_node.config import Rule, load_rules
+from mcads_node.config import Known, RuleBook, load_rules
 from mcads_node.errors import NodeError, PermanentError
 from mcads_node.finding import Algorithm, Finding
-from mcads_node.instance import Declined, InputCheck, Requestor
+from mcads_node.instance import Circumstances, Declined, InputCheck, Requestor
 from mcads_node.profile import DEFAULT
 from mcads_node.read.part10 import read_dataset
 from mcads_node.report.readback import picture_in
@@ -106,9 +106,9 @@ def offline_compute(
         compute.stop(grace_seconds=0)
 
 
-def rules_in(routes: Path | None) -> tuple[Rule, ...]:
+def rules_in(routes: Path | None) -> RuleBook:
     """Read the rules of a ``routes.yaml``, or those that are shipped; destinations are not asked for."""
-    return load_rules(routes or shipped_folder("config") / "routes.yaml", destinations=None, labels=None)
+    return load_rules(routes or shipped_folder("config") / "routes.yaml", Known())
 
 
 def files_in(paths: Iterable[Path]) -> Iterator[Path]:
@@ -124,7 +124,7 @@ def analyse_files(
     files: Sequence[Path],
     out: Path,
     compute: Compute,
-    rules: tuple[Rule, ...],
+    book: RuleBook,
     progress: Callable[[], None],
 ) -> OfflineResult:
     """Analyse `files`, report their studies, and write all objects below `out`.
@@ -140,7 +140,7 @@ def analyse_files(
         Folder of the results; made where it is not there. Each study has a folder of its own in it.
     compute
         Where the work is done.
-    rules
+    book
         As in ``routes.yaml``.
     progress
         Called after each file.
@@ -149,7 +149,7 @@ def analyse_files(
     # drawn anew each time: what is written here has other times than a node's, and so needs other UIDs
     installation = str(uuid.uuid4())
     context = ReportContext(installation=installation, series_started=now, created=now)
-    run = _Run(out, compute, rules, context)
+    run = _Run(out, compute, book, context)
     outcomes = []
     for file in files:
         outcomes.append(run.analyse(file))
@@ -166,13 +166,13 @@ def analyse_files(
 class _Run:
     """What is gathered while files are analysed one after the other."""
 
-    def __init__(self, out: Path, compute: Compute, rules: tuple[Rule, ...], context: ReportContext) -> None:
+    def __init__(self, out: Path, compute: Compute, book: RuleBook, context: ReportContext) -> None:
         self._out = out
         self._compute = compute
-        self._rules = rules
+        self._book = book
         self._context = context
-        #: by Study Instance UID: what its report needs, without the large objects
-        self._studies: dict[str, list[ReadingRecord]] = {}
+        #: by Study Instance UID and model: what a report needs, without the large objects
+        self._studies: dict[str, dict[Algorithm, list[ReadingRecord]]] = {}
         self._files: dict[str, Path] = {}
         self.algorithm: Algorithm | None = None
         self.written: list[WrittenObject] = []
@@ -182,9 +182,10 @@ class _Run:
         try:
             request = AnalysisRequest(
                 data=file.read_bytes(),
-                requestor=NOBODY,
-                rules=self._rules,
-                profiles={name: DEFAULT for rule in self._rules for name in rule.send_to},
+                circumstances=Circumstances(requestor=NOBODY, received_at=self._context.created),
+                rules=self._book.rules,
+                rules_digest=self._book.digest,
+                profiles={name: DEFAULT for rule in self._book.rules for name in rule.send_to},
                 context=self._context,
             )
             outcome = self._compute.analyse(request).result()
@@ -204,7 +205,8 @@ class _Run:
             return FileOutcome(file=file, reason=reason)
         self._files[instance] = file
         self.algorithm = analysis.algorithm
-        self._studies.setdefault(study, []).append(analysis.record())
+        by_model = self._studies.setdefault(study, {})
+        by_model.setdefault(analysis.algorithm, []).append(analysis.record())
         self._write(study, analysis.objects)
         return FileOutcome(
             file=file,
@@ -218,16 +220,18 @@ class _Run:
 
     def report(self) -> None:
         """Make every study's report."""
-        for study, records in self._studies.items():
-            assert self.algorithm is not None  # noqa: S101 - a study is here only once an image was analysed
-            request = ReportRequest(
-                readings=tuple(records),
-                algorithm=self.algorithm,
-                renditions=DEFAULT.renditions,
-                context=self._context,
+        for study, by_model in self._studies.items():
+            requests = tuple(
+                ReportRequest(
+                    readings=tuple(records),
+                    algorithm=algorithm,
+                    renditions=DEFAULT.renditions,
+                    context=self._context,
+                )
+                for algorithm, records in by_model.items()
             )
             try:
-                self._write(study, self._compute.compose(request).result().objects)
+                self._write(study, self._compute.compose(requests).result().objects)
             except (PermanentError, WorkerLost) as error:
                 self.problems.append(f"study {study}: no report: {error}")
 

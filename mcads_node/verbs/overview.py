@@ -12,7 +12,15 @@ from mcads_node.model_store.store import ModelStatus, ModelStore
 from mcads_node.shipped import shipped_folder
 from mcads_node.state import State, open_state, weights_dir
 from mcads_node.verbs.person import administrator
-from mcads_node.workitems import InstanceRecord, ResultRecord, Retried, StudyLine, StudyRecord
+from mcads_node.workitems import (
+    DeliveryRecord,
+    InstanceAnalysed,
+    InstanceRecord,
+    ResultRecord,
+    Retried,
+    StudyLine,
+    StudyRecord,
+)
 from mcads_node.yamlfile import load_yaml
 
 
@@ -110,7 +118,7 @@ def describe_model(data_dir: Path, name: str) -> dict[str, Any]:
         "architecture": manifest.architecture,
         "status": str(status),
         "weights_digest": store.verify(name) if status is ModelStatus.READY else None,
-        "source": source.url if isinstance(source, Download) else f"seed {source.seed}",
+        "source": source.url if isinstance(source, Download) else "shipped beside its manifest",
         "input": f"{seen.size} × {seen.size}, {seen.low:g}…{seen.high:g}",
         "demonstration": manifest.demonstration,
         "caution": manifest.caution,
@@ -170,6 +178,7 @@ def _line(line: StudyLine) -> dict[str, Any]:
             }
             for each in line.waiting_for
         ],
+        "held_until": line.held_until and line.held_until.isoformat(),
         "trouble": line.trouble,
     }
 
@@ -184,6 +193,9 @@ def _study(study: StudyRecord) -> dict[str, Any]:
                 "number": work.number,
                 "kind": str(work.kind),
                 "state": str(work.state),
+                "purpose": work.purpose and str(work.purpose),
+                "priority": work.priority.word,
+                "held_until": work.held_until and work.held_until.isoformat(),
                 "attempts": work.attempts,
                 "reason": work.reason,
             }
@@ -211,12 +223,18 @@ def _image(instance: InstanceRecord) -> dict[str, Any]:
         "received_at": instance.received_at.isoformat(),
         "state": str(instance.state),
         "reason": instance.reason,
+        "rules_digest": instance.rules_digest,
         "file_deleted_at": instance.file_deleted_at.isoformat() if instance.file_deleted_at else None,
+        "forwarded": [_delivery(each) for each in instance.forwarded],
+        "shadows": [_analysis(each) for each in instance.shadows],
     }
-    if analysis is None:
-        return told
-    return told | {
+    return told if analysis is None else told | _analysis(analysis)
+
+
+def _analysis(analysis: InstanceAnalysed) -> dict[str, Any]:
+    return {
         "rule": analysis.route,
+        "threshold_set": analysis.threshold_set,
         "view": str(analysis.view),
         "model": analysis.algorithm.name,
         "caution": analysis.algorithm.caution,
@@ -248,18 +266,20 @@ def _result(result: ResultRecord) -> dict[str, Any]:
         "digest": result.object.digest,
         "path": result.object.path,
         "retracted_by": result.retracted_by,
+        "rules_digest": result.rules_digest,
         "file_deleted_at": result.file_deleted_at.isoformat() if result.file_deleted_at else None,
-        "deliveries": [
-            {
-                "number": delivery.number,
-                "destination": delivery.destination,
-                "state": str(delivery.state),
-                "attempts": delivery.attempts,
-                "status": delivery.status,
-                "reason": delivery.reason,
-                "stands_in_for": delivery.stands_in_for,
-                "awaits_commitment": delivery.commitment_due_at is not None,
-            }
-            for delivery in result.deliveries
-        ],
+        "deliveries": [_delivery(each) for each in result.deliveries],
+    }
+
+
+def _delivery(delivery: DeliveryRecord) -> dict[str, Any]:
+    return {
+        "number": delivery.number,
+        "destination": delivery.destination,
+        "state": str(delivery.state),
+        "attempts": delivery.attempts,
+        "status": delivery.status,
+        "reason": delivery.reason,
+        "stands_in_for": delivery.stands_in_for,
+        "awaits_commitment": delivery.commitment_due_at is not None,
     }

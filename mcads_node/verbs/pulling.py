@@ -20,7 +20,7 @@ from mcads_node.pull.query import StudyQuery
 from mcads_node.pull.scu import Source
 from mcads_node.service import disk_guard_of, load, tls_of
 from mcads_node.service.auditing import audit_of
-from mcads_node.service.intake import Intake
+from mcads_node.service.intake import Intake, Pokes
 from mcads_node.service.pulling import source_of, store_into, tell
 from mcads_node.state import State, open_state
 from mcads_node.verbs.person import administrator
@@ -109,7 +109,7 @@ def pull(
     try:
         archive = source_of(configuration.node, name, tls_of(configuration.node))
         audit = audit_of(configuration, state)
-        intake = Intake(configuration.node, state, disk_guard_of(configuration.node), audit, lambda: None)
+        intake = Intake(configuration, state, disk_guard_of(configuration.node), audit, Pokes())
         store = store_into(intake.keep, configuration.node, configuration.node.sources[name])
         hands = Hands(known=state.workitems.known_instances, store=store)
         found = find(archive, query, hands)

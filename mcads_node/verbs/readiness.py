@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from pathlib import Path
 
-from mcads_node.config import Configuration
+from mcads_node.config import Configuration, NodeConfig
 from mcads_node.deliver.send import DestinationAddress, echo, negotiate
 from mcads_node.disk import Room
 from mcads_node.errors import ConfigError, ModelUnusable, NodeError, PeerUnreachable, Problem, TransientError
@@ -19,6 +19,7 @@ from mcads_node.service import (
     disk_guard_of,
     load,
     model_store,
+    models_of,
     tls_of,
 )
 from mcads_node.state import open_state
@@ -41,10 +42,13 @@ def run_checks(config: Path) -> list[CheckResult]:
         return [CheckResult(name="configuration", ok=False, text=str(error))]
     rules = f"{len(configuration.rules)} rules, {len(configuration.node.requestors)} requestors"
     results = [CheckResult(name="configuration", ok=True, text=f"{config}: {rules}")]
+    results += [
+        CheckResult(name="routes", ok=True, warning=True, text=each) for each in _cautions(configuration)
+    ]
     if not configuration.node.requestors:
         text = "requestors is empty: nobody may send"
         results.append(CheckResult(name="requestors", ok=False, text=text))
-    results += [_model(configuration), _disk(configuration), _database(configuration)]
+    results += [*_models(configuration), _disk(configuration), _database(configuration)]
     try:
         tls = tls_of(configuration.node)
     except ConfigError as error:
@@ -83,12 +87,26 @@ def _certificate(tls: Tls | None) -> Iterator[CheckResult]:
         yield CheckResult(name="tls", ok=True, warning=True, text=caution)
 
 
-def _model(configuration: Configuration) -> CheckResult:
-    name = configuration.node.analysis.model
+def _cautions(configuration: Configuration) -> Iterator[str]:
+    yield from map(str, configuration.book.cautions)
+    store = model_store(configuration.node)
+    sets = {each.name: each for rule in configuration.rules for each in rule.threshold_sets}
+    for each in sets.values():
+        name = each.model or configuration.node.analysis.model
+        there = store.manifest(name).version
+        if each.version not in (None, there):
+            yield f"threshold set {each.name!r} is for version {each.version} of {name}, here is {there}"
+
+
+def _models(configuration: Configuration) -> Iterator[CheckResult]:
+    for name in models_of(configuration.node, configuration.rules):
+        yield _model(configuration.node, name)
+
+
+def _model(node: NodeConfig, name: str) -> CheckResult:
     try:
-        check_model(configuration)
-        digest = model_store(configuration).verify(name)
-        calibration = calibration_of(configuration)
+        digest = check_model(node, name)
+        calibration = calibration_of(node) if name == node.analysis.model else None
     except (ModelUnusable, ConfigError) as error:
         return CheckResult(name="model", ok=False, text=str(error))
     text = f"{name}: weights verified, SHA-256 {digest[:16]}…"

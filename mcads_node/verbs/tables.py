@@ -132,6 +132,7 @@ def show_studies(console: Console, found: Sequence[Mapping[str, Any]]) -> None:
             report = f"[bold red]{escape(study['trouble'])}[/]"
         elif study["open_workitems"]:
             report += f", {study['open_workitems']} to do"
+            report += f", waits until {short(study['held_until'])}" if study["held_until"] else ""
         table.add_row(
             str(study["number"]),
             study["study_instance_uid"],
@@ -173,52 +174,9 @@ def show_turned_away(console: Console, found: Sequence[Mapping[str, Any]]) -> No
         console.print("No association was refused.")
 
 
-def show_study(console: Console, study: Mapping[str, Any]) -> None:
-    """Print all that is known of one study."""
-    console.print(f"Study {study['number']}: {study['study_instance_uid']}", highlight=False, soft_wrap=True)
-    if study["trouble"]:
-        console.print(f"[bold red]{escape(study['trouble'])}[/]", highlight=False)
-    for image in study["images"]:
-        text = f"image {image['number']}: {image['state']} from {image['requestor']}"
-        text += f": {escape(image['reason'])}" if image["reason"] else ""
-        console.print(text + _deleted(image), highlight=False, soft_wrap=True)
-        if "findings" in image:
-            console.print(findings_table(f"{image['view']}, rule {image['rule']!r}", image["findings"]))
-        for check in image.get("checks", ()):
-            console.print(f"  [yellow]{check['verdict']}[/]: {escape(check['reason'])}", highlight=False)
-    for result in study["results"]:
-        for delivery in result["deliveries"] or [None]:
-            console.print(f"{_object(result)} {_delivery(delivery)}", highlight=False, soft_wrap=True)
-    for event in study["events"]:
-        why = f": {escape(event['why'])}" if event["why"] else ""
-        line = (
-            f"{event['at'][:23].replace('T', ' ')}  {event['who']}  {event['what']}  {event['subject']}{why}"
-        )
-        console.print(line, style="dim", highlight=False, soft_wrap=True)
-
-
-def _object(result: Mapping[str, Any]) -> str:
-    text = f"{result['kind']:<8}"
-    if result["variant"]:
-        text += f" ({escape(result['variant'])})"
-    return text + (" [bold red]retracted[/]" if result["retracted_by"] else "") + _deleted(result)
-
-
-def _deleted(told: Mapping[str, Any]) -> str:
-    return f" [dim](file deleted {told['file_deleted_at'][:10]})[/]" if told["file_deleted_at"] else ""
-
-
-def _delivery(delivery: Mapping[str, Any] | None) -> str:
-    if delivery is None:
-        return "not due anywhere"
-    text = f"→ {delivery['destination']}: {delivery['state']}"
-    if delivery["status"] is not None:
-        text += f" (status 0x{delivery['status']:04X})"
-    if delivery["awaits_commitment"]:
-        text += ", commitment awaited"
-    if delivery["stands_in_for"] is not None:
-        text += f", instead of delivery {delivery['stands_in_for']}"
-    return text + (f", {escape(delivery['reason'])}" if delivery["reason"] else "")
+def short(moment: str) -> str:
+    """Write a moment to the minute."""
+    return f"{moment[:16].replace('T', ' ')} UTC"
 
 
 def _away(waiting_for: Sequence[Mapping[str, Any]]) -> str:

@@ -36,7 +36,7 @@ def list_undelivered(config: Path, destination: str | None, limit: int) -> list[
                 "study": each.study_number,
                 "study_instance_uid": each.study_instance_uid,
                 "destination": each.destination,
-                "kind": str(each.kind),
+                "kind": str(each.kind or "original"),
                 "sop_class_uid": each.sop_class_uid,
                 "sop_instance_uid": each.sop_instance_uid,
                 "attempts": each.attempts,

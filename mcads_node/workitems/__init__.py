@@ -5,8 +5,10 @@
 * ``records``, ``outcomes``, ``overview`` the words; ``schema`` the tables; ``engine`` transactions and what
   errors mean
 * ``receiving``, ``queue``, ``failing``, ``completing``, ``deliveries``, ``destinations``, ``commitment``,
-  ``undelivered``, ``studies``, ``retracting``, ``moving`` the transactions; ``completeness`` says when a
-  study is complete, ``patients`` whose it is, ``settled`` when nothing is left to be done for it
+  ``undelivered``, ``studies``, ``retracting``, ``moving``, ``reanalysing``, ``hours`` the transactions;
+  ``completeness`` says when a study is complete, ``patients`` whose it is, ``settled`` when nothing is left
+  to be done for it; ``planning``, ``extent`` and ``outgoing`` what several of them share
+* ``ruling`` which rules were used, and what they can be tried on
 * ``backlog``, ``alerting``, ``watching``, ``chronicle``, ``drifting`` what is told of all this
 * ``store`` puts them together
 """
@@ -41,15 +43,19 @@ from mcads_node.workitems.overview import (
     StudyRecord,
     WorkRecord,
 )
+from mcads_node.workitems.reanalysing import Reanalysis, Wish
 from mcads_node.workitems.records import (
     AnalysedImage,
+    Handling,
     InstanceAnalysed,
     InstanceDeclined,
     InstanceState,
     Kind,
     Lease,
     LostLease,
+    Purpose,
     Receipt,
+    ShadowWish,
     StoredResult,
     StudyForReport,
     Workitem,
@@ -58,14 +64,18 @@ from mcads_node.workitems.records import (
 )
 from mcads_node.workitems.retention import FileKind
 from mcads_node.workitems.retracting import REJECTION_NOTE, Retractable, Retraction
+from mcads_node.workitems.ruling import KEPT, RELOADED, Answered, RulesVersion, TriedInstance
 from mcads_node.workitems.store import Workitems, now_utc, open_store
 from mcads_node.workitems.turned_away import TurnedAway, TurnedAwayRecord
 from mcads_node.workitems.undelivered import DeadLetter, DestinationLine
 
 __all__ = [
+    "KEPT",
     "REJECTION_NOTE",
+    "RELOADED",
     "AlertEntry",
     "AnalysedImage",
+    "Answered",
     "Backlog",
     "CommitmentOutcome",
     "CommitmentReport",
@@ -81,6 +91,7 @@ __all__ = [
     "Event",
     "EventLine",
     "FileKind",
+    "Handling",
     "HeldInstance",
     "InstanceAnalysed",
     "InstanceDeclined",
@@ -91,8 +102,10 @@ __all__ = [
     "LeaseWatch",
     "LostLease",
     "Outcome",
+    "Purpose",
     "QuarantinedWork",
     "Queue",
+    "Reanalysis",
     "Receipt",
     "Refused",
     "Released",
@@ -100,7 +113,9 @@ __all__ = [
     "Retractable",
     "Retraction",
     "Retried",
+    "RulesVersion",
     "ScoredImage",
+    "ShadowWish",
     "Snapshot",
     "Span",
     "Stored",
@@ -109,8 +124,10 @@ __all__ = [
     "StudyForReport",
     "StudyLine",
     "StudyRecord",
+    "TriedInstance",
     "TurnedAway",
     "TurnedAwayRecord",
+    "Wish",
     "WorkPolicy",
     "WorkRecord",
     "WorkState",

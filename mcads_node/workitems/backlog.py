@@ -9,11 +9,12 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from datetime import datetime
 
-from sqlalchemy import TextClause, func, select, text
+from sqlalchemy import TextClause, case, func, select, text
 
+from mcads_node.priority import Priority
 from mcads_node.workitems.engine import Transaction
 from mcads_node.workitems.records import Kind, WorkState
-from mcads_node.workitems.schema import deliveries, instances, results, studies, workitems
+from mcads_node.workitems.schema import deliveries, instances, studies, workitems
 from mcads_node.workitems.settled import IS_DEAD_LETTER
 from mcads_node.workitems.undelivered import DestinationLine, list_destinations
 
@@ -30,8 +31,11 @@ class Queue:
     kind: Kind
     #: SCHEDULED, due or not
     waiting: int
+    #: of these, how many are held until their hours
+    held: int
     in_progress: int
-    #: of what is waiting, when the first was due; in the future where nothing is
+    #: of what is waiting, when the first was due; in the future where nothing is. Without what may take its
+    #: time: what is held until its hours, and low work
     due_at: datetime | None
 
 
@@ -95,11 +99,10 @@ def stuck(tx: Transaction, limit: int) -> Stuck:
     )
     # an index holds those that are refused
     dead = (
-        select(deliveries.c.destination, results.c.study_id, func.count().label("n"))
-        .join(results, results.c.id == deliveries.c.result_id)
+        select(deliveries.c.destination, deliveries.c.study_id, func.count().label("n"))
         .where(IS_DEAD_LETTER)
-        .group_by(deliveries.c.destination, results.c.study_id)
-        .order_by(results.c.study_id, deliveries.c.destination)
+        .group_by(deliveries.c.destination, deliveries.c.study_id)
+        .order_by(deliveries.c.study_id, deliveries.c.destination)
         .limit(limit)
     )
     return Stuck(
@@ -126,12 +129,14 @@ def _by_study(tx: Transaction, state: TextClause, limit: int) -> dict[int, int]:
 
 
 def _queues(tx: Transaction) -> tuple[Queue, ...]:
+    pressing = workitems.c.held_until.is_(None) & (workitems.c.priority >= Priority.ROUTINE)
     query = (
         select(
             workitems.c.kind,
             workitems.c.state,
             func.count().label("n"),
-            func.min(workitems.c.due_at).label("due_at"),
+            func.count(workitems.c.held_until).label("held"),
+            func.min(case((pressing, workitems.c.due_at))).label("due_at"),
         )
         .where(_OPEN)
         .group_by(workitems.c.kind, workitems.c.state)
@@ -143,6 +148,7 @@ def _queues(tx: Transaction) -> tuple[Queue, ...]:
         return Queue(
             kind=kind,
             waiting=waiting.n if waiting else 0,
+            held=waiting.held if waiting else 0,
             in_progress=held.n if held else 0,
             due_at=waiting.due_at if waiting else None,
         )

@@ -17,7 +17,7 @@ from typing import Any, Final
 from sqlalchemy import Row, case, delete, exists, insert, literal, select, update
 
 from mcads_node.backoff import ErrorKind, Failure, GiveUp, RetryPolicy, next_attempt
-from mcads_node.workitems.deliveries import RESULT_COLUMNS, delivery_of, plan
+from mcads_node.workitems.deliveries import plan
 from mcads_node.workitems.destinations import SKEW, is_left_alone, note_answer
 from mcads_node.workitems.engine import Transaction
 from mcads_node.workitems.events import Happening, clean, record
@@ -30,7 +30,8 @@ from mcads_node.workitems.outcomes import (
     DeliveryState,
     Refused,
 )
-from mcads_node.workitems.schema import commitment_items, commitments, deliveries, results, studies
+from mcads_node.workitems.outgoing import delivery_of, outgoing
+from mcads_node.workitems.schema import commitment_items, commitments, deliveries, studies
 
 #: Failure Reason (0008,1197) as in PS3.3 section C.14.1.1, and whether sending it again may help
 _FAILURES: Final[Mapping[int, tuple[str, bool]]] = MappingProxyType(
@@ -159,7 +160,7 @@ def give_up_unanswered(
     """Refuse what was stored by then, asked for since, and is still not committed; gives their number."""
     was_asked = exists().where(commitment_items.c.delivery_id == deliveries.c.id)
     query = (
-        _deliveries()
+        outgoing()
         .where(
             deliveries.c.destination == destination,
             deliveries.c.commitment_due_at <= tx.now,
@@ -196,7 +197,7 @@ def _due(tx: Transaction, destination: str, again_at: datetime, limit: int) -> t
     due_at = deliveries.c.commitment_due_at
     for moment in (due_at <= tx.now, due_at > max(again_at, tx.now) + SKEW):
         query = (
-            _deliveries()
+            outgoing()
             .where(deliveries.c.destination == destination, moment)
             .order_by(due_at, deliveries.c.id)
             .limit(limit)
@@ -216,31 +217,19 @@ def _is_awaited(row: Row[Any], asked_at: datetime) -> bool:
     return stands and row.retracted_by is None and bool(row.stored_at <= asked_at)
 
 
-def _deliveries() -> Any:
-    return (
-        select(deliveries, *RESULT_COLUMNS, results.c.retracted_by, studies.c.study_instance_uid)
-        .join(results, results.c.id == deliveries.c.result_id)
-        .join(studies, studies.c.id == results.c.study_id)
-    )
-
-
 def _unanswered(tx: Transaction, number: int) -> list[Row[Any]]:
     """Read the objects of a request that were not answered; their studies are locked, as for a delivery."""
     ours = select(commitment_items.c.delivery_id).where(
         commitment_items.c.commitment_id == number, commitment_items.c.answered_at.is_(None)
     )
-    of_studies = (
-        select(results.c.study_id)
-        .join(deliveries, deliveries.c.result_id == results.c.id)
-        .where(deliveries.c.id.in_(ours))
-    )
+    of_studies = select(deliveries.c.study_id).where(deliveries.c.id.in_(ours))
     tx.connection.execute(
         select(studies.c.id)
         .where(studies.c.id.in_(of_studies))
         .order_by(studies.c.id)
         .with_for_update(of=studies)
     )
-    query = _deliveries().where(deliveries.c.id.in_(ours)).order_by(deliveries.c.id)
+    query = outgoing().where(deliveries.c.id.in_(ours)).order_by(deliveries.c.id)
     return list(tx.connection.execute(query))
 
 

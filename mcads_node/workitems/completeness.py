@@ -12,7 +12,7 @@ from sqlalchemy import func, select
 from mcads_node.instance import View
 from mcads_node.workitems.engine import Transaction
 from mcads_node.workitems.patients import is_of_its_patient
-from mcads_node.workitems.records import InstanceAnalysed, Kind, Workitem, WorkState
+from mcads_node.workitems.records import InstanceAnalysed, Kind, Purpose, Workitem, WorkState
 from mcads_node.workitems.schema import analyses, workitems
 
 #: a view that can be expected, and the views that it may be
@@ -32,6 +32,8 @@ class Due:
 def due_of_report(tx: Transaction, item: Workitem, outcome: InstanceAnalysed) -> Due:
     """Say when the report is due that speaks of an image; its analysis is on record already."""
     assert item.instance is not None  # noqa: S101 - every analyse item has one (a CHECK in the schema)
+    if item.purpose is not Purpose.FIRST:
+        return Due(at=tx.now, latest_at=None)
     # not by what was received in the future: the clock stepped back since, and nobody is to wait for it
     quiet_since = min(item.instance.received_at, tx.now)
     return Due(at=quiet_since + outcome.quiet, latest_at=_latest(tx, item, outcome))
@@ -76,13 +78,18 @@ def _complete(images: Iterable[_Image]) -> bool:
 
 
 def _images(tx: Transaction, study: int) -> list[_Image]:
-    query = select(analyses.c.id, analyses.c.view, analyses.c.expected_views).where(
-        analyses.c.study_id == study, is_of_its_patient()
+    query = (
+        select(analyses.c.id, analyses.c.instance_id, analyses.c.view, analyses.c.expected_views)
+        .where(analyses.c.study_id == study, analyses.c.shadow.is_(False), is_of_its_patient())
+        .order_by(analyses.c.id)
     )
-    return [
-        _Image(number=row.id, view=View(row.view), expected=row.expected_views)
-        for row in tx.connection.execute(query)
-    ]
+    images: dict[int, _Image] = {}
+    for row in tx.connection.execute(query):
+        # one that was read again was there since it was read first
+        images.setdefault(
+            row.instance_id, _Image(number=row.id, view=View(row.view), expected=row.expected_views)
+        )
+    return list(images.values())
 
 
 def _covered(tx: Transaction, study: int) -> int:

@@ -4,33 +4,29 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import asdict
-from typing import Any
 
-from sqlalchemy import Row, func, insert, select, update
+from sqlalchemy import insert, null, select, update
 
 from mcads_node.finding import Algorithm
-from mcads_node.instance import View
 from mcads_node.result import ObjectKind, Rendition
 from mcads_node.workitems.codec import (
-    algorithm_from_json,
     algorithm_to_json,
-    checks_from_json,
     checks_to_json,
-    findings_from_json,
     findings_to_json,
 )
 from mcads_node.workitems.completeness import due_of_report
 from mcads_node.workitems.engine import Transaction
 from mcads_node.workitems.events import Happening, clean, record
-from mcads_node.workitems.patients import is_of_its_patient, patient_number, reports_of_its_patient
+from mcads_node.workitems.extent import standing
+from mcads_node.workitems.outcomes import DeliveryState
+from mcads_node.workitems.planning import delivery_due
 from mcads_node.workitems.queue import held, lock_study, schedule_report
 from mcads_node.workitems.records import (
-    AnalysedImage,
     InstanceAnalysed,
     InstanceDeclined,
     InstanceState,
+    Purpose,
     StoredResult,
-    StudyForReport,
     Workitem,
     WorkState,
 )
@@ -42,21 +38,58 @@ def complete_analysis(tx: Transaction, item: Workitem, outcome: InstanceAnalysed
     lock_study(tx, item.study_number)
     if item.instance is None or not _end(tx, item):
         return False
-    _note(tx, item, "completed", None)
-    subject = f"instance {item.instance_number}"
+    _note(tx, item, "completed", None if item.purpose is Purpose.FIRST else str(item.purpose))
     if isinstance(outcome, InstanceDeclined):
-        reason = clean(outcome.reason) or "declined without a reason"
-        _set_instance(tx, item, InstanceState.DECLINED, reason)
-        _note(tx, item, "declined", reason, subject)
+        _decline(tx, item, outcome)
         return True
-    _set_instance(tx, item, InstanceState.ANALYSED, None)
     analysis = _insert_analysis(tx, item, outcome)
-    _insert_results(tx, item, outcome.objects, analysis_id=analysis)
-    _note_omitted(tx, item, outcome.omitted, subject)
-    due = due_of_report(tx, item, outcome)
-    schedule_report(tx, item.study_number, due, item.priority)
-    _note(tx, item, "analysed", f"route {outcome.route}", subject)
+    if item.purpose is not Purpose.SHADOW:
+        digest = outcome.rules_digest
+        _set_instance(tx, item, state=InstanceState.ANALYSED, reason=None, rules_digest=digest)
+        new = _not_known(tx, item, outcome.objects, analysis)
+        _insert_results(tx, item, new, analysis_id=analysis, rules_digest=digest)
+        _note_omitted(tx, item, outcome.omitted, f"instance {item.instance_number}")
+        schedule_report(tx, item.study_number, due_of_report(tx, item, outcome), item.priority)
+    _note(tx, item, "analysed", _way(item, outcome), f"instance {item.instance_number}")
     return True
+
+
+def _decline(tx: Transaction, item: Workitem, outcome: InstanceDeclined) -> None:
+    """Put on record why an image was not analysed; what was found in it before stays found."""
+    reason, rules = clean(outcome.reason) or "declined without a reason", outcome.rules_digest
+    if item.purpose is Purpose.FIRST:
+        _set_instance(tx, item, state=InstanceState.DECLINED, reason=reason, rules_digest=rules)
+    _note(tx, item, "declined", reason, f"instance {item.instance_number}")
+
+
+def _way(item: Workitem, outcome: InstanceAnalysed) -> str:
+    """Say by what it was analysed."""
+    told = [f"route {outcome.route}", f"model {outcome.algorithm.name}"]
+    if outcome.threshold_set is not None:
+        told.append(f"threshold set {outcome.threshold_set}")
+    if item.purpose is Purpose.SHADOW:
+        told.append("shadow")
+    return ", ".join(told)
+
+
+def _not_known(
+    tx: Transaction, item: Workitem, objects: Sequence[StoredResult], analysis: int
+) -> list[StoredResult]:
+    """Give the objects that are new. One that was made before is the one that was made before.
+
+    The same analysis of an image, done again, makes objects of the same UIDs: the first bytes stand, and what
+    is found now refers to them.
+    """
+    if item.purpose is Purpose.FIRST or not objects:
+        return list(objects)
+    uids = [each.sop_instance_uid for each in objects]
+    ours = (results.c.study_id == item.study_number) & results.c.sop_instance_uid.in_(uids)
+    known = set(
+        tx.connection.execute(
+            update(results).where(ours).values(analysis_id=analysis).returning(results.c.sop_instance_uid)
+        ).scalars()
+    )
+    return [each for each in objects if each.sop_instance_uid not in known]
 
 
 def complete_report(
@@ -70,63 +103,12 @@ def complete_report(
     lock_study(tx, item.study_number)
     if item.revision is None or not _end(tx, item):
         return False
-    _insert_results(tx, item, objects, revision=item.revision)
+    _insert_results(tx, item, objects, revision=item.revision, rules_digest=_last_rules(tx, item))
     _schedule_deliveries(tx, item, destinations)
     _note_omitted(tx, item, omitted, str(item))
     tx.connection.execute(update(studies).where(studies.c.id == item.study_number).values(trouble=None))
     _note(tx, item, "completed", f"report, revision {item.revision}, {len(objects)} objects")
     return True
-
-
-def study_for_report(tx: Transaction, item: Workitem) -> StudyForReport:
-    """All that the report of `item` speaks of."""
-    study = tx.connection.execute(select(studies).where(studies.c.id == item.study_number)).one()
-    revision = item.revision or 1
-    return StudyForReport(
-        study_number=study.id,
-        study_instance_uid=study.study_instance_uid,
-        first_received_at=study.first_received_at,
-        revision=revision,
-        patient_number=study.patient_number,
-        predecessors=_predecessors(tx, item.study_number, revision),
-        images=_images(tx, item),
-        unread=_unread(tx, item.study_number),
-    )
-
-
-def analysis_of(row: Row[Any], objects: tuple[StoredResult, ...]) -> InstanceAnalysed:
-    """Read back what `complete_analysis` wrote."""
-    return InstanceAnalysed(
-        route=row.route,
-        algorithm=algorithm_from_json(row.algorithm),
-        findings=findings_from_json(row.findings),
-        checks=checks_from_json(row.checks),
-        view=View(row.view),
-        header=row.header,
-        thumbnail=row.thumbnail,
-        shown=row.shown,
-        objects=objects,
-        send_to=tuple(row.send_to),
-        quiet_seconds=row.quiet_seconds,
-        expected_views=row.expected_views,
-        max_wait_seconds=row.max_wait_seconds,
-        device=row.device,
-    )
-
-
-def stored_result(row: Row[Any]) -> StoredResult:
-    """Read back one result row."""
-    return StoredResult(
-        kind=ObjectKind(row.kind),
-        sop_class_uid=row.sop_class_uid,
-        sop_instance_uid=row.sop_instance_uid,
-        series_instance_uid=row.series_instance_uid,
-        transfer_syntax_uid=row.transfer_syntax_uid,
-        path=row.path,
-        size=row.size,
-        digest=row.digest,
-        variant=row.variant,
-    )
 
 
 def _end(tx: Transaction, item: Workitem) -> bool:
@@ -144,9 +126,9 @@ def _end(tx: Transaction, item: Workitem) -> bool:
     return bool(tx.connection.execute(statement).rowcount)
 
 
-def _set_instance(tx: Transaction, item: Workitem, state: InstanceState, reason: str | None) -> None:
+def _set_instance(tx: Transaction, item: Workitem, **values: str | None) -> None:
     mine = instances.c.id == item.instance_number
-    tx.connection.execute(update(instances).where(mine).values(state=state, reason=reason))
+    tx.connection.execute(update(instances).where(mine).values(**values))
 
 
 def _insert_analysis(tx: Transaction, item: Workitem, outcome: InstanceAnalysed) -> int:
@@ -156,7 +138,10 @@ def _insert_analysis(tx: Transaction, item: Workitem, outcome: InstanceAnalysed)
         .values(
             study_id=item.study_number,
             instance_id=item.instance_number,
+            shadow=item.purpose is Purpose.SHADOW,
             route=outcome.route,
+            threshold_set=outcome.threshold_set,
+            kinds=null() if outcome.kinds is None else list(outcome.kinds),
             algorithm=algorithm_to_json(algorithm),
             findings=findings_to_json(outcome.findings),
             checks=checks_to_json(outcome.checks),
@@ -176,7 +161,21 @@ def _insert_analysis(tx: Transaction, item: Workitem, outcome: InstanceAnalysed)
     return number
 
 
-def _insert_results(tx: Transaction, item: Workitem, objects: Sequence[StoredResult], **origin: int) -> None:
+def _last_rules(tx: Transaction, item: Workitem) -> str | None:
+    """Digest of the rules that the last of a report's images was treated by."""
+    query = (
+        select(instances.c.rules_digest)
+        .join(analyses, analyses.c.instance_id == instances.c.id)
+        .where(analyses.c.study_id == item.study_number, analyses.c.id <= item.covers)
+        .order_by(analyses.c.id.desc())
+        .limit(1)
+    )
+    return tx.connection.execute(query).scalar()
+
+
+def _insert_results(
+    tx: Transaction, item: Workitem, objects: Sequence[StoredResult], **origin: int | str | None
+) -> None:
     made = {"study_id": item.study_number, "workitem_id": item.number, "created_at": tx.now, **origin}
     if objects:
         tx.connection.execute(insert(results), [{**asdict(each), **made} for each in objects])
@@ -189,9 +188,7 @@ def _schedule_deliveries(
     wanted = {
         name: {(each.kind, each.variant) for each in renditions} for name, renditions in destinations.items()
     }
-    of_images = select(analyses.c.id).where(
-        analyses.c.study_id == item.study_number, analyses.c.id <= item.covers, is_of_its_patient()
-    )
+    of_images = standing(item)
     ours = tx.connection.execute(
         select(results.c.id, results.c.kind, results.c.variant, results.c.file_deleted_at)
         .where(
@@ -208,7 +205,8 @@ def _schedule_deliveries(
         )
     )
     known = {(row.result_id, row.destination) for row in planned}
-    state = {"state": "PENDING", "attempts": 0, "due_at": tx.now, "since": tx.now}
+    due_at = delivery_due(tx.now, item.priority)
+    state = {"state": DeliveryState.PENDING, "attempts": 0, "due_at": due_at, "since": tx.now}
     due = [
         (row, name)
         for row in ours
@@ -216,7 +214,7 @@ def _schedule_deliveries(
         if (ObjectKind(row.kind), row.variant) in renditions and (row.id, name) not in known
     ]
     rows = [
-        {"result_id": row.id, "destination": name, **state}
+        {"study_id": item.study_number, "result_id": row.id, "destination": name, **state}
         for row, name in due
         if row.file_deleted_at is None
     ]
@@ -226,75 +224,6 @@ def _schedule_deliveries(
     for row, name in due:
         if row.file_deleted_at is not None:
             _note(tx, item, "omitted", f"its file was deleted, so it cannot go to {name}", f"result {row.id}")
-
-
-def _predecessors(tx: Transaction, study: int, revision: int) -> tuple[StoredResult, ...]:
-    """Find the documents that this revision replaces.
-
-    What was retracted is nothing to build on, nor what speaks of another patient.
-    """
-    ours = select(workitems.c.id).where(workitems.c.study_id == study, reports_of_its_patient(study))
-    standing = (
-        (results.c.study_id == study)
-        & results.c.workitem_id.in_(ours)
-        & results.c.kind.in_((ObjectKind.SR, ObjectKind.BASIC_TEXT_SR))
-        & (results.c.revision < revision)
-        & results.c.retracted_by.is_(None)
-    )
-    last = select(func.max(results.c.revision)).where(standing).scalar_subquery()
-    query = select(results).where(standing, results.c.revision == last).order_by(results.c.id)
-    return tuple(stored_result(row) for row in tx.connection.execute(query))
-
-
-def _images(tx: Transaction, item: Workitem) -> tuple[AnalysedImage, ...]:
-    rows = tx.connection.execute(
-        select(analyses, instances.c.sop_class_uid, instances.c.sop_instance_uid, instances.c.received_at)
-        .join(instances, instances.c.id == analyses.c.instance_id)
-        .where(analyses.c.study_id == item.study_number, analyses.c.id <= item.covers, is_of_its_patient())
-        .order_by(analyses.c.id)
-    ).all()
-    made = objects_of_images(tx, item.study_number, standing=True)
-    return tuple(
-        AnalysedImage(
-            sop_class_uid=row.sop_class_uid,
-            sop_instance_uid=row.sop_instance_uid,
-            received_at=row.received_at,
-            analysis=analysis_of(row, made.get(row.id, ())),
-        )
-        for row in rows
-    )
-
-
-def objects_of_images(
-    tx: Transaction, study: int, *, standing: bool = False
-) -> dict[int, tuple[StoredResult, ...]]:
-    """Objects made of a study's images, by the number of their analysis; `standing`: not those retracted."""
-    found: dict[int, tuple[StoredResult, ...]] = {}
-    query = select(results).where(results.c.study_id == study, results.c.analysis_id.is_not(None))
-    if standing:
-        query = query.where(results.c.retracted_by.is_(None))
-    for row in tx.connection.execute(query.order_by(results.c.id)):
-        found[row.analysis_id] = (*found.get(row.analysis_id, ()), stored_result(row))
-    return found
-
-
-#: of an image that a report is made without because it may not wait any longer
-NOT_YET = "it had not been analysed when this report was made"
-
-
-def _unread(tx: Transaction, study: int) -> tuple[str, ...]:
-    """Say why instances are not in the report that are of the study's patient, or would be."""
-    query = (
-        select(instances.c.state, instances.c.reason)
-        .where(
-            instances.c.study_id == study,
-            instances.c.state != InstanceState.ANALYSED,
-            (instances.c.patient_number == patient_number(tx, study))
-            | (instances.c.state == InstanceState.HELD),
-        )
-        .order_by(instances.c.id)
-    )
-    return tuple(row.reason or NOT_YET for row in tx.connection.execute(query))
 
 
 def _note_omitted(tx: Transaction, item: Workitem, omitted: Iterable[str], subject: str) -> None:

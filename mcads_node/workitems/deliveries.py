@@ -13,7 +13,6 @@ from typing import Any
 
 from sqlalchemy import Row, func, insert, or_, select, update
 
-from mcads_node.result import ObjectKind
 from mcads_node.workitems.destinations import LONGEST_WAIT, SKEW, is_left_alone, note_answer, trouble_of
 from mcads_node.workitems.engine import Transaction
 from mcads_node.workitems.events import NODE, Happening, clean, record
@@ -25,6 +24,7 @@ from mcads_node.workitems.outcomes import (
     Refused,
     Stored,
 )
+from mcads_node.workitems.outgoing import delivery_of, outgoing
 from mcads_node.workitems.schema import deliveries, results, studies
 
 
@@ -39,9 +39,7 @@ def due_deliveries(tx: Transaction, destination: str, limit: int) -> list[Delive
     due_at = deliveries.c.due_at
     out_of_time = or_(due_at > tx.now + LONGEST_WAIT, deliveries.c.since > tx.now + SKEW)
     query = (
-        select(deliveries, *RESULT_COLUMNS, studies.c.study_instance_uid)
-        .join(results, results.c.id == deliveries.c.result_id)
-        .join(studies, studies.c.id == results.c.study_id)
+        outgoing()
         .where(
             deliveries.c.state == DeliveryState.PENDING,
             deliveries.c.destination == destination,
@@ -98,7 +96,9 @@ def plan(tx: Transaction, result: int, destination: str, *, stands_in_for: int |
     )
     if tx.connection.execute(there).first() is not None:
         return None
+    study = select(results.c.study_id).where(results.c.id == result).scalar_subquery()
     statement = insert(deliveries).values(
+        study_id=study,
         result_id=result,
         destination=destination,
         state=DeliveryState.PENDING,
@@ -132,8 +132,7 @@ def next_due(tx: Transaction, destination: str) -> datetime | None:
 def give_up_old(tx: Transaction, destination: str, since_until: datetime, reason: str, limit: int) -> int:
     """Refuse what has been tried since then or longer, at most so many deliveries; gives their number."""
     query = (
-        select(deliveries.c.id, results.c.study_id)
-        .join(results, results.c.id == deliveries.c.result_id)
+        select(deliveries.c.id, deliveries.c.study_id)
         .where(
             deliveries.c.state == DeliveryState.PENDING,
             deliveries.c.destination == destination,
@@ -142,7 +141,7 @@ def give_up_old(tx: Transaction, destination: str, since_until: datetime, reason
         .order_by(deliveries.c.due_at, deliveries.c.id)
         .limit(limit)
     )
-    found = tx.connection.execute(query.with_for_update(of=deliveries)).all()
+    found = tx.connection.execute(query.with_for_update()).all()
     refused = {"state": DeliveryState.REFUSED, "ended_at": tx.now, "reason": clean(reason)}
     tx.connection.execute(
         update(deliveries).where(deliveries.c.id.in_([row.id for row in found])).values(refused)
@@ -167,23 +166,6 @@ def pending_by_destination(tx: Transaction) -> dict[str, int]:
         .group_by(deliveries.c.destination)
     )
     return {row.destination: row.waiting for row in tx.connection.execute(query)}
-
-
-#: what `delivery_of` needs of the result, besides the columns of ``deliveries`` and the Study Instance UID
-RESULT_COLUMNS = tuple(
-    results.c[name]
-    for name in (
-        "kind",
-        "sop_class_uid",
-        "sop_instance_uid",
-        "transfer_syntax_uid",
-        "study_id",
-        "path",
-        "size",
-        "digest",
-        "variant",
-    )
-)
 
 
 def _lock_study_of(tx: Transaction, delivery: Delivery) -> None:
@@ -265,23 +247,3 @@ def _changes(tx: Transaction, delivery: Delivery, outcome: Outcome) -> dict[str,
         case Refused():
             ended = {"state": DeliveryState.REFUSED, "ended_at": tx.now}
             return {**said, **ended, "attempts": delivery.attempts + 1}
-
-
-def delivery_of(row: Row[Any]) -> Delivery:
-    """Read back one delivery, with the columns of its result."""
-    return Delivery(
-        number=row.id,
-        destination=row.destination,
-        kind=ObjectKind(row.kind),
-        sop_class_uid=row.sop_class_uid,
-        sop_instance_uid=row.sop_instance_uid,
-        transfer_syntax_uid=row.transfer_syntax_uid,
-        variant=row.variant,
-        study_number=row.study_id,
-        study_instance_uid=row.study_instance_uid,
-        path=row.path,
-        size=row.size,
-        digest=row.digest,
-        attempts=row.attempts,
-        since=row.since,
-    )

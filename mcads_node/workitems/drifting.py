@@ -102,7 +102,8 @@ class Drifting(Transactions):
 
 def _by(weights_digest: str) -> ColumnElement[bool]:
     is_its: ColumnElement[bool] = analyses.c.algorithm["weights_digest"].as_string() == weights_digest
-    return is_its
+    # a shadow reads what the serving rule reads: its images would count twice
+    return is_its & analyses.c.shadow.is_(False)
 
 
 def _note(tx: Transaction, span: Span, who: str) -> None:

@@ -20,6 +20,7 @@ from mcads_node.workitems.records import (
     Kind,
     Lease,
     LostLease,
+    Purpose,
     Workitem,
     WorkPolicy,
     WorkState,
@@ -230,13 +231,13 @@ def quarantine(tx: Transaction, item: Workitem, reason: str, attempts: int, deat
     lock_study(tx, item.study_number)
     if not _cancel(tx, item, reason, attempts, deaths):
         return False
-    if item.kind is Kind.ANALYSE:
+    if item.purpose is Purpose.FIRST:
         tx.connection.execute(
             update(instances)
             .where(instances.c.id == item.instance_number)
             .values(state=InstanceState.QUARANTINED, reason=reason)
         )
-    else:
+    elif item.kind is Kind.REPORT:
         successor = _successor(tx, item)
         if successor is not None:
             _take_over_revision(tx, item, successor)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from sqlalchemy import select, update
+from sqlalchemy import ColumnElement, select, update
 
 from mcads_node.workitems.engine import Transaction
 from mcads_node.workitems.events import Happening, record
@@ -46,6 +46,7 @@ def _images(tx: Transaction, paths: Sequence[str], reason: str) -> list[tuple[in
             state=WorkState.CANCELED,
             ended_at=tx.now,
             reason=reason,
+            held_until=None,
             worker=None,
             transaction_uid=None,
             lease_expires_at=None,
@@ -54,6 +55,7 @@ def _images(tx: Transaction, paths: Sequence[str], reason: str) -> list[tuple[in
     tx.connection.execute(
         update(instances).where(ours, waiting).values(state=InstanceState.QUARANTINED, reason=reason)
     )
+    _give_up(tx, deliveries.c.instance_id.in_([number for number, _ in found]), reason)
     # what can still be analysed, were it received again, keeps its file on record
     ended = instances.c.state.in_((InstanceState.ANALYSED, InstanceState.DECLINED))
     tx.connection.execute(update(instances).where(ours, ended).values(file_deleted_at=tx.now))
@@ -64,16 +66,17 @@ def _results(tx: Transaction, paths: Sequence[str], reason: str) -> list[tuple[i
     ours = results.c.path.in_(paths) & results.c.file_deleted_at.is_(None)
     query = select(results.c.id, results.c.study_id).where(ours).order_by(results.c.id)
     found = [(row.id, row.study_id) for row in tx.connection.execute(query)]
-    tx.connection.execute(
-        update(deliveries)
-        .where(
-            deliveries.c.result_id.in_([number for number, _ in found]),
-            deliveries.c.state == DeliveryState.PENDING,
-        )
-        .values(state=DeliveryState.REFUSED, ended_at=tx.now, reason=reason)
-    )
+    _give_up(tx, deliveries.c.result_id.in_([number for number, _ in found]), reason)
     tx.connection.execute(update(results).where(ours).values(file_deleted_at=tx.now))
     return found
+
+
+def _give_up(tx: Transaction, which: ColumnElement[bool], reason: str) -> None:
+    tx.connection.execute(
+        update(deliveries)
+        .where(which, deliveries.c.state == DeliveryState.PENDING)
+        .values(state=DeliveryState.REFUSED, ended_at=tx.now, reason=reason)
+    )
 
 
 def _portions(paths: Sequence[str]) -> Iterator[Sequence[str]]:

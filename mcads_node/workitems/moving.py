@@ -18,11 +18,13 @@ from typing import Any
 from sqlalchemy import Row, Select, or_, select, update
 
 from mcads_node.errors import PermanentError
+from mcads_node.priority import Priority
 from mcads_node.workitems.engine import Transaction
 from mcads_node.workitems.events import Happening, clean, record
 from mcads_node.workitems.patients import Patient, is_same_patient, patient_number
-from mcads_node.workitems.queue import OPEN, lock_study, schedule_analysis
-from mcads_node.workitems.records import InstanceState, WorkState
+from mcads_node.workitems.planning import Plan, schedule_analysis
+from mcads_node.workitems.queue import OPEN, lock_study
+from mcads_node.workitems.records import InstanceState, Purpose, WorkState
 from mcads_node.workitems.retracting import sent_objects
 from mcads_node.workitems.schema import instances, studies, workitems
 from mcads_node.workitems.studies import find
@@ -87,7 +89,8 @@ def release(
                 f"take them back first (mcads-node retract {study}), or let them stand (--keep-results)"
             )
         _move(tx, study, who)
-    taken = [take_in(tx, row.id, study, 0) for row in rows]
+    plan = Plan(purpose=Purpose.FIRST, priority=Priority.ROUTINE)
+    taken = [take_in(tx, row.id, study, plan) for row in rows]
     why = "its study is of another patient now" if new_patient else "the patient is the same"
     record(tx, *(_happening(who, "released", row, why) for row in rows))
     return Released(images=sum(taken), conflicts=len(taken) - sum(taken), standing=standing)
@@ -106,7 +109,7 @@ def decline(tx: Transaction, which: str | int, image: int | None, reason: str, w
     return len(rows)
 
 
-def take_in(tx: Transaction, number: int, study: int, priority: int) -> bool:
+def take_in(tx: Transaction, number: int, study: int, plan: Plan) -> bool:
     """Take in an instance that is held, of the patient that its study is of now; False: it is declined.
 
     Of those that have one SOP Instance UID, the one counts that is of this patient and came first.
@@ -130,7 +133,7 @@ def take_in(tx: Transaction, number: int, study: int, priority: int) -> bool:
         .where(mine)
         .values(state=InstanceState.RECEIVED, reason=None, conflicts_with=None, patient_number=of_now)
     )
-    schedule_analysis(tx, study, number, priority, tx.now)
+    schedule_analysis(tx, (number, study), plan, tx.now)
     return True
 
 
@@ -215,6 +218,7 @@ def _move(tx: Transaction, study: int, who: str) -> None:
             state=WorkState.CANCELED,
             ended_at=tx.now,
             reason=_MOVED,
+            held_until=None,
             worker=None,
             transaction_uid=None,
             lease_expires_at=None,

@@ -29,7 +29,8 @@ class Delivery:
     #: the node's own number of it
     number: int
     destination: str
-    kind: ObjectKind
+    #: None: an instance that is forwarded as it was received
+    kind: ObjectKind | None
     sop_class_uid: str
     sop_instance_uid: str
     transfer_syntax_uid: str
@@ -37,7 +38,7 @@ class Delivery:
     variant: str = ""
     study_number: int
     study_instance_uid: str
-    #: of the Part 10 file, relative to the folder of results
+    #: of the Part 10 file, relative to the folder of results; of a forwarded instance, to the spool
     path: str
     size: int
     #: SHA-256 of the file, hex

@@ -5,8 +5,16 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import datetime
 
+from mcads_node.priority import Priority
 from mcads_node.workitems.outcomes import DeliveryState
-from mcads_node.workitems.records import InstanceAnalysed, InstanceState, Kind, StoredResult, WorkState
+from mcads_node.workitems.records import (
+    InstanceAnalysed,
+    InstanceState,
+    Kind,
+    Purpose,
+    StoredResult,
+    WorkState,
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -40,29 +48,12 @@ class StudyLine:
     deliveries: dict[DeliveryState, int]
     #: destinations for which anything waits
     waiting_for: tuple[WaitingFor, ...] = ()
+    #: until when the first of its images waits that is analysed at its hours only; None: none does
+    held_until: datetime | None = None
     #: last revision that was reported; 0 for none
     revision: int
     #: work that is still to be done
     open_workitems: int
-
-
-@dataclass(frozen=True, kw_only=True)
-class InstanceRecord:
-    """One instance of a study."""
-
-    number: int
-    sop_class_uid: str
-    sop_instance_uid: str
-    requestor: str
-    received_at: datetime
-    state: InstanceState
-    #: why it was declined or quarantined
-    reason: str | None
-    #: relative to the spool
-    path: str
-    #: when its file was let go (retention); None: the file is there
-    file_deleted_at: datetime | None
-    analysis: InstanceAnalysed | None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -84,6 +75,32 @@ class DeliveryRecord:
 
 
 @dataclass(frozen=True, kw_only=True)
+class InstanceRecord:
+    """One instance of a study."""
+
+    number: int
+    sop_class_uid: str
+    sop_instance_uid: str
+    requestor: str
+    received_at: datetime
+    state: InstanceState
+    #: why it was declined or quarantined
+    reason: str | None
+    #: relative to the spool
+    path: str
+    #: when its file was let go (retention); None: the file is there
+    file_deleted_at: datetime | None
+    #: of the rules that it was treated by
+    rules_digest: str | None
+    #: the one that reports speak of
+    analysis: InstanceAnalysed | None
+    #: what was found and is not reported, in the order it was
+    shadows: tuple[InstanceAnalysed, ...] = ()
+    #: where it is sent as it was received
+    forwarded: tuple[DeliveryRecord, ...] = ()
+
+
+@dataclass(frozen=True, kw_only=True)
 class ResultRecord:
     """One result object of a study."""
 
@@ -97,6 +114,8 @@ class ResultRecord:
     retracted_by: int | None
     #: when its file was let go (retention); None: the file is there
     file_deleted_at: datetime | None
+    #: of the rules that its image was treated by, of a report's images the last
+    rules_digest: str | None
     deliveries: tuple[DeliveryRecord, ...]
 
 
@@ -109,9 +128,17 @@ class WorkRecord:
     state: WorkState
     #: of an analyse item
     instance_number: int | None
+    purpose: Purpose | None
+    #: of a shadow: the rule that it follows; None: the one that the image falls under
+    rule: str | None
+    #: that reads, instead of the rule's
+    model: str | None
+    priority: Priority
     #: of a report item
     revision: int | None
     due_at: datetime
+    #: it waits for its hours; None: it may be done now
+    held_until: datetime | None
     attempts: int
     worker: str | None
     reason: str | None

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from sqlalchemy import func, or_, select
+from sqlalchemy import and_, func, or_, select
 
 from mcads_node.workitems.engine import Transaction
 from mcads_node.workitems.overview import QuarantinedWork
-from mcads_node.workitems.records import InstanceState, Kind, WorkState
+from mcads_node.workitems.records import InstanceState, Kind, Purpose, WorkState
 from mcads_node.workitems.schema import instances, studies, workitems
 
 
@@ -30,7 +30,10 @@ def list_quarantined(tx: Transaction, limit: int) -> list[QuarantinedWork]:
         .outerjoin(instances, instances.c.id == workitems.c.instance_id)
         .where(
             workitems.c.state == WorkState.CANCELED,
-            or_(instances.c.state == InstanceState.QUARANTINED, failed_report),
+            or_(
+                and_(instances.c.state == InstanceState.QUARANTINED, workitems.c.purpose == Purpose.FIRST),
+                failed_report,
+            ),
         )
         .order_by(workitems.c.ended_at.desc(), workitems.c.id.desc())
         .limit(limit)

@@ -2,7 +2,9 @@
 
 A claim is one UPDATE: SQLite has one writer at a time, PostgreSQL skips rows that another claim holds (FOR
 UPDATE SKIP LOCKED). The partial index on scheduled items gives them in the order of claims, so that a claim
-costs the same whether a hundred items wait or a hundred thousand.
+costs the same whether a hundred items wait or a hundred thousand. That order is one of moments (see
+`priority`): an urgent item has a head start, and what waits grows urgent by waiting. What is held until its
+hours is not in that index.
 """
 
 from __future__ import annotations
@@ -17,11 +19,9 @@ from sqlalchemy import (
     Row,
     Select,
     and_,
-    case,
     exists,
     func,
     insert,
-    literal,
     literal_column,
     or_,
     select,
@@ -30,10 +30,11 @@ from sqlalchemy import (
 
 from mcads_node.backoff import RetryPolicy
 from mcads_node.instance import ReceivedInstance, Requestor
+from mcads_node.priority import Priority, turn
 from mcads_node.workitems.completeness import Due
 from mcads_node.workitems.engine import Transaction
 from mcads_node.workitems.events import NODE, Happening, record
-from mcads_node.workitems.records import Kind, Workitem, WorkState
+from mcads_node.workitems.records import Kind, Purpose, Workitem, WorkState
 from mcads_node.workitems.schema import analyses, instances, studies, workitems
 
 #: how far the clocks of machines that share a database may be apart
@@ -106,24 +107,7 @@ def lock_study(tx: Transaction, study: int) -> None:
     tx.connection.execute(select(studies.c.id).where(studies.c.id == study).with_for_update())
 
 
-def schedule_analysis(tx: Transaction, study: int, instance: int, priority: int, due_at: datetime) -> None:
-    """Have an instance analysed."""
-    tx.connection.execute(
-        insert(workitems).values(
-            kind=Kind.ANALYSE,
-            state=WorkState.SCHEDULED,
-            study_id=study,
-            instance_id=instance,
-            priority=priority,
-            due_at=due_at,
-            attempts=0,
-            deaths=0,
-            created_at=tx.now,
-        )
-    )
-
-
-def schedule_report(tx: Transaction, study: int, due: Due, priority: int) -> None:
+def schedule_report(tx: Transaction, study: int, due: Due, priority: Priority) -> None:
     """Have the study reported when it is due, or later if that is planned already.
 
     Of several last moments the earliest holds.
@@ -131,20 +115,7 @@ def schedule_report(tx: Transaction, study: int, due: Due, priority: int) -> Non
     There is at most one scheduled report of a study. One that is being written now speaks of what was
     analysed when it was claimed; what comes later is told by the next revision.
     """
-    postponed = tx.connection.execute(
-        update(workitems)
-        .where(
-            workitems.c.study_id == study,
-            workitems.c.kind == Kind.REPORT,
-            workitems.c.state == WorkState.SCHEDULED,
-        )
-        .values(
-            due_at=_greater(workitems.c.due_at, due.at),
-            latest_at=_earlier(workitems.c.latest_at, due.latest_at),
-            priority=_greater(workitems.c.priority, priority),
-        )
-    )
-    if postponed.rowcount:
+    if _postpone_report(tx, study, due, priority):
         return
     revision = next_revision(tx, study)
     number = tx.connection.execute(
@@ -157,6 +128,7 @@ def schedule_report(tx: Transaction, study: int, due: Due, priority: int) -> Non
             priority=priority,
             due_at=due.at,
             latest_at=due.latest_at,
+            turn_at=_turn(due, priority),
             attempts=0,
             deaths=0,
             created_at=tx.now,
@@ -165,6 +137,34 @@ def schedule_report(tx: Transaction, study: int, due: Due, priority: int) -> Non
     ).scalar_one()
     why = f"report, revision {revision}"
     record(tx, Happening(who=NODE, what="scheduled", subject=f"workitem {number}", study=study, why=why))
+
+
+def _turn(due: Due, priority: Priority) -> datetime:
+    return turn(due.at if due.latest_at is None else min(due.at, due.latest_at), priority)
+
+
+def _postpone_report(tx: Transaction, study: int, due: Due, priority: Priority) -> bool:
+    """Have a report that is scheduled wait until then, and grow as urgent; False where none is."""
+    row = tx.connection.execute(
+        select(workitems.c.id, workitems.c.due_at, workitems.c.latest_at, workitems.c.priority)
+        .where(
+            workitems.c.study_id == study,
+            workitems.c.kind == Kind.REPORT,
+            workitems.c.state == WorkState.SCHEDULED,
+        )
+        .with_for_update()
+    ).first()
+    if row is None:
+        return False
+    lasts = [each for each in (row.latest_at, due.latest_at) if each is not None]
+    both = Due(at=max(row.due_at, due.at), latest_at=min(lasts, default=None))
+    higher = max(Priority(row.priority), priority)
+    tx.connection.execute(
+        update(workitems)
+        .where(workitems.c.id == row.id)
+        .values(due_at=both.at, latest_at=both.latest_at, priority=higher, turn_at=_turn(both, higher))
+    )
+    return True
 
 
 def next_revision(tx: Transaction, study: int) -> int:
@@ -197,7 +197,7 @@ def load(tx: Transaction, numbers: Sequence[int]) -> list[Workitem]:
     return [_workitem(row) for row in tx.connection.execute(query)]
 
 
-_ORDER = (workitems.c.priority.desc(), workitems.c.due_at, workitems.c.id)
+_ORDER = (workitems.c.turn_at, workitems.c.id)
 
 _OF_INSTANCE = (
     "sop_class_uid",
@@ -219,6 +219,7 @@ def _claimable(now: datetime, kind: Kind | None) -> Select[int]:
         .where(
             # spelled out, not bound: only so does SQLite see that the partial index answers it
             literal_column("workitems.state") == literal_column("'SCHEDULED'"),
+            workitems.c.held_until.is_(None),
             or_(
                 workitems.c.due_at <= now,
                 workitems.c.latest_at <= now,
@@ -246,9 +247,22 @@ def _out_of_time(now: datetime) -> Iterable[ColumnElement[bool]]:
 
 
 def _may_be_reported(now: datetime) -> ColumnElement[bool]:
-    """No earlier report of the study is being written, and its images are analysed or waited long enough."""
+    """No earlier report of the study is being written, and its images are analysed or waited long enough.
+
+    What is held until its hours is told by a later report, and so is what is only read again, where this one
+    is more urgent; a shadow is never told.
+    """
     other = workitems.alias("other")
-    analyse = and_(other.c.kind == Kind.ANALYSE, other.c.state.in_(OPEN), _waits(now))
+    analyse = and_(
+        other.c.kind == Kind.ANALYSE,
+        other.c.state.in_(OPEN),
+        other.c.held_until.is_(None),
+        or_(
+            other.c.purpose == Purpose.FIRST,
+            and_(other.c.purpose == Purpose.AGAIN, other.c.priority >= workitems.c.priority),
+        ),
+        _waits(now),
+    )
     report = and_(other.c.kind == Kind.REPORT, other.c.state == WorkState.IN_PROGRESS)
     return ~exists().where(other.c.study_id == workitems.c.study_id, or_(analyse, report))
 
@@ -264,22 +278,12 @@ def _fix_extent(tx: Transaction, reports: Sequence[int]) -> None:
     still scheduled, and only postponed it; an analysis that comes later finds it in progress and schedules
     the next.
     """
-    last = select(func.max(analyses.c.id)).where(analyses.c.study_id == workitems.c.study_id)
+    last = select(func.max(analyses.c.id)).where(
+        analyses.c.study_id == workitems.c.study_id, analyses.c.shadow.is_(False)
+    )
     tx.connection.execute(
         update(workitems).where(workitems.c.id.in_(reports)).values(covers=last.scalar_subquery())
     )
-
-
-def _greater(column: ColumnElement[Any], value: object) -> ColumnElement[Any]:
-    """``max`` in SQLite, ``greatest`` in PostgreSQL, and this in both."""
-    return case((column < value, literal(value, column.type)), else_=column)
-
-
-def _earlier(column: ColumnElement[Any], value: datetime | None) -> ColumnElement[Any]:
-    """Give the earlier of two moments, of which either may be null."""
-    if value is None:
-        return column
-    return case((column < value, column), else_=literal(value, column.type))
 
 
 def _workitem(row: Row[Any]) -> Workitem:
@@ -289,7 +293,7 @@ def _workitem(row: Row[Any]) -> Workitem:
         study_number=row.study_id,
         study_instance_uid=row.study_instance_uid,
         study_first_received_at=row.first_received_at,
-        priority=row.priority,
+        priority=Priority(row.priority),
         due_at=row.due_at,
         attempts=row.attempts,
         deaths=row.deaths,
@@ -298,6 +302,9 @@ def _workitem(row: Row[Any]) -> Workitem:
         lease_expires_at=row.lease_expires_at,
         instance=None if row.instance_id is None else _received(row),
         instance_number=row.instance_id,
+        purpose=None if row.purpose is None else Purpose(row.purpose),
+        rule=row.rule,
+        model=row.model,
         revision=row.revision,
         covers=row.covers,
         latest_at=row.latest_at,

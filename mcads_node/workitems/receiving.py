@@ -20,13 +20,21 @@ from mcads_node.workitems.patients import (
     patient_number,
     patients_of,
 )
-from mcads_node.workitems.queue import OPEN, lock_study, schedule_analysis
-from mcads_node.workitems.records import InstanceState, KeptFile, Receipt, WorkState
+from mcads_node.workitems.planning import Plan, forward, schedule_analysis
+from mcads_node.workitems.queue import OPEN, lock_study
+from mcads_node.workitems.records import (
+    Handling,
+    InstanceState,
+    KeptFile,
+    Purpose,
+    Receipt,
+    WorkState,
+)
 from mcads_node.workitems.schema import instances, studies, workitems
 
 
-def record_received(tx: Transaction, instance: ReceivedInstance, priority: int) -> Receipt:
-    """Put an instance on record and schedule its analysis."""
+def record_received(tx: Transaction, instance: ReceivedInstance, handling: Handling) -> Receipt:
+    """Put an instance on record, and schedule what is to be done with it."""
     _check_uids(instance)
     _take_turn(tx, instance.sop_instance_uid)
     first = _first_under(tx, instance.sop_instance_uid)
@@ -39,6 +47,7 @@ def record_received(tx: Transaction, instance: ReceivedInstance, priority: int) 
     if not is_same_patient(said, patients_of(tx, study)):
         number = _insert_held(tx, instance, study, first)
         _note(tx, instance, "held", (number, study), OTHER_PATIENT)
+        _forward(tx, instance, (number, study), handling, known=first is not None)
         return Receipt.HELD
     of_now = patient_number(tx, study)
     if first is not None and (first.study_id != study or first.patient_number == of_now):
@@ -47,13 +56,33 @@ def record_received(tx: Transaction, instance: ReceivedInstance, priority: int) 
     if first is not None:
         # what came first is of a patient that the study is not of: it must not keep this one out
         number = _insert_held(tx, instance, study, first)
-        take_in(tx, number, study, priority)
+        take_in(tx, number, study, _first(handling))
     else:
         values = {"state": InstanceState.RECEIVED, "patient_number": of_now}
         number = _insert_instance(tx, instance, study, **values)
-        schedule_analysis(tx, study, number, priority, instance.received_at)
+        schedule_analysis(tx, (number, study), _first(handling), instance.received_at)
     _note(tx, instance, "received", (number, study))
+    for each in handling.shadows:
+        shadow = Plan(purpose=Purpose.SHADOW, priority=each.priority, schedule=each.schedule, rule=each.rule)
+        schedule_analysis(tx, (number, study), shadow, instance.received_at)
+    _forward(tx, instance, (number, study), handling, known=first is not None)
     return Receipt.RECORDED
+
+
+def _first(handling: Handling) -> Plan:
+    return Plan(purpose=Purpose.FIRST, priority=handling.priority, schedule=handling.schedule)
+
+
+def _forward(
+    tx: Transaction, instance: ReceivedInstance, numbers: tuple[int, int], handling: Handling, *, known: bool
+) -> None:
+    """Have the object sent on; not where another came under its UID: nobody is to have two under one."""
+    for name in () if known else handling.forward:
+        forward(tx, numbers, name, handling.priority)
+        _note(tx, instance, "forwarding planned", numbers, f"to {name}")
+    withheld = ("another object came before under its UID",) if known and handling.forward else ()
+    for why in (*handling.withheld, *withheld):
+        _note(tx, instance, "not forwarded", numbers, why)
 
 
 def record_unreadable(tx: Transaction, instance: ReceivedInstance, reason: str) -> Receipt:
@@ -111,7 +140,11 @@ def _analyse_afresh(tx: Transaction, number: int) -> None:
     """Schedule an analysis again; one that is under way has the lost file, and loses its lease."""
     tx.connection.execute(
         update(workitems)
-        .where(workitems.c.instance_id == number, workitems.c.state.in_((*OPEN, WorkState.CANCELED)))
+        .where(
+            workitems.c.instance_id == number,
+            workitems.c.purpose == Purpose.FIRST,
+            workitems.c.state.in_((*OPEN, WorkState.CANCELED)),
+        )
         .values(
             state=WorkState.SCHEDULED,
             due_at=tx.now,

@@ -10,7 +10,9 @@ from enum import StrEnum
 from mcads_node.backoff import RetryPolicy
 from mcads_node.finding import Algorithm, Finding
 from mcads_node.instance import InputCheck, ReceivedInstance, View
+from mcads_node.priority import Priority
 from mcads_node.result import ObjectKind, ResultObject
+from mcads_node.schedule import Schedule
 from mcads_node.spool import StoredFile
 
 
@@ -21,6 +23,17 @@ class Kind(StrEnum):
     ANALYSE = "analyse"
     #: one study: compose the objects of its report
     REPORT = "report"
+
+
+class Purpose(StrEnum):
+    """What an image is analysed for."""
+
+    #: once, after it was received
+    FIRST = "first"
+    #: as a person wished: what is found takes the place of what was found before
+    AGAIN = "again"
+    #: what is found is recorded, and not reported
+    SHADOW = "shadow"
 
 
 class WorkState(StrEnum):
@@ -64,6 +77,30 @@ class Receipt(StrEnum):
 
 
 @dataclass(frozen=True, kw_only=True)
+class ShadowWish:
+    """That an image is to be read by a shadow rule as well."""
+
+    #: its name
+    rule: str
+    priority: Priority = Priority.LOW
+    schedule: Schedule | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Handling:
+    """What the rules have done with an image, besides reading it, from the moment it is received."""
+
+    priority: Priority = Priority.ROUTINE
+    #: when it may be analysed; None: at any time
+    schedule: Schedule | None = None
+    #: destinations that get the image itself
+    forward: tuple[str, ...] = ()
+    #: why it is not forwarded where it would be, a sentence each, without PHI
+    withheld: tuple[str, ...] = ()
+    shadows: tuple[ShadowWish, ...] = ()
+
+
+@dataclass(frozen=True, kw_only=True)
 class KeptFile:
     """The file that the record has of an instance."""
 
@@ -96,8 +133,7 @@ class Workitem:
     study_instance_uid: str
     #: when the node received the study's first instance, UTC
     study_first_received_at: datetime
-    #: higher is sooner
-    priority: int
+    priority: Priority
     due_at: datetime
     #: failed attempts before this one
     attempts: int
@@ -110,6 +146,11 @@ class Workitem:
     #: of an analyse item
     instance: ReceivedInstance | None = None
     instance_number: int | None = None
+    purpose: Purpose | None = None
+    #: of a shadow: the rule that it follows; None: the one that the image falls under
+    rule: str | None = None
+    #: of one that is not the first: the model that reads instead of the rule's
+    model: str | None = None
     #: of a report item: 1 for a study's first report
     revision: int | None = None
     #: of a report item: it speaks of the study's analyses up to this one
@@ -166,6 +207,8 @@ class StoredResult:
     digest: str
     #: which rendition of its kind it is; empty: the default one
     variant: str = ""
+    #: Device UID of the model that it speaks for; None: not known, or the node's own
+    device_uid: str | None = None
 
     @classmethod
     def of(cls, result: ResultObject, file: StoredFile) -> StoredResult:
@@ -180,6 +223,7 @@ class StoredResult:
             size=file.size,
             digest=file.digest,
             variant=result.variant,
+            device_uid=result.device_uid or None,
         )
 
 
@@ -189,6 +233,8 @@ class InstanceDeclined:
 
     #: one sentence, without PHI
     reason: str
+    #: of the rules that it was held against
+    rules_digest: str | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -197,6 +243,8 @@ class InstanceAnalysed:
 
     #: name of the route that was taken
     route: str
+    #: name of the threshold set that was used
+    threshold_set: str | None = None
     algorithm: Algorithm
     findings: tuple[Finding, ...]
     checks: tuple[InputCheck, ...]
@@ -211,6 +259,8 @@ class InstanceAnalysed:
     objects: tuple[StoredResult, ...] = ()
     #: names of the route's destinations
     send_to: tuple[str, ...] = ()
+    #: kinds of object that the route makes; None: all that its destinations want
+    kinds: tuple[ObjectKind, ...] | None = None
     #: how long after its reception the study must be quiet before it is reported
     quiet_seconds: float = 0.0
     #: how many of each view its route expects; a study that has them is complete
@@ -219,6 +269,8 @@ class InstanceAnalysed:
     max_wait_seconds: float | None = None
     #: why an object could not be made of it, a sentence each, without PHI; told as events
     omitted: tuple[str, ...] = ()
+    #: of the rules that it was treated by
+    rules_digest: str | None = None
     #: which device made the image; empty: the header does not say
     device: str = ""
 
@@ -232,6 +284,8 @@ class InstanceAnalysed:
 class AnalysedImage:
     """One image of a study that is to be reported."""
 
+    #: of the analysis: a later one has a higher number
+    number: int
     sop_class_uid: str
     sop_instance_uid: str
     received_at: datetime
@@ -250,8 +304,10 @@ class StudyForReport:
     revision: int
     #: which of the patients that the study has been of it speaks of, counted from 1
     patient_number: int = 1
-    #: documents of the last completed revision that has any which was not retracted
+    #: documents of that patient that were not retracted, the newest last
     predecessors: tuple[StoredResult, ...]
+    #: the last report that stands speaks of analyses up to this one; 0: there is none
+    told: int
     #: of that patient, in the order they were analysed; without objects that were retracted
     images: tuple[AnalysedImage, ...]
     #: why other instances of the study are not in it, in the order they came
@@ -261,3 +317,8 @@ class StudyForReport:
     def send_to(self) -> tuple[str, ...]:
         """Destinations of all its images, each once, in order."""
         return tuple(dict.fromkeys(name for image in self.images for name in image.analysis.send_to))
+
+    def kinds_for(self, destination: str) -> frozenset[ObjectKind]:
+        """Kinds of object that the routes of its images make for a destination."""
+        made = [image.analysis.kinds for image in self.images if destination in image.analysis.send_to]
+        return frozenset(kind for kinds in made for kind in (ObjectKind if kinds is None else kinds))

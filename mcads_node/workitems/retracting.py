@@ -15,10 +15,10 @@ from sqlalchemy import ColumnElement, func, insert, or_, select, update
 
 from mcads_node.errors import PermanentError
 from mcads_node.result import ObjectKind
-from mcads_node.workitems.completing import stored_result
 from mcads_node.workitems.deliveries import plan
 from mcads_node.workitems.engine import Transaction
 from mcads_node.workitems.events import Happening, clean, record
+from mcads_node.workitems.extent import stored_result
 from mcads_node.workitems.outcomes import DeliveryState
 from mcads_node.workitems.patients import is_of_its_patient, reports_of_its_patient
 from mcads_node.workitems.queue import OPEN, lock_study
@@ -73,7 +73,7 @@ def retractable(tx: Transaction, which: str | int) -> Retractable:
     objects = sent_objects(tx, number)
     header = tx.connection.execute(
         select(analyses.c.header)
-        .where(analyses.c.study_id == number, is_of_its_patient())
+        .where(analyses.c.study_id == number, analyses.c.shadow.is_(False), is_of_its_patient())
         .order_by(analyses.c.id.desc())
         .limit(1)
     ).scalar_one_or_none()

@@ -4,9 +4,10 @@ The migrations make these tables; this module only describes them, and a test ho
 
 ::
 
-    studies ─┬─ instances ──── analyses ─┐
-             ├─ workitems                ├─ results ─── deliveries      destinations      events
-             └───────────────────────────┘                └── commitment_items ── commitments
+    studies ─┬─ instances ─┬── analyses ─┐
+             ├─ workitems  │             ├─ results ─┬─ deliveries      destinations      events
+             └─────────────│─────────────┘           │    └── commitment_items ── commitments
+                           └─────── forwarded ───────┘
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ from datetime import UTC, datetime
 from sqlalchemy import (
     JSON,
     BigInteger,
+    Boolean,
     CheckConstraint,
     Column,
     DateTime,
@@ -30,6 +32,7 @@ from sqlalchemy import (
     Table,
     Text,
     UniqueConstraint,
+    false,
     text,
 )
 from sqlalchemy.types import TypeDecorator
@@ -129,6 +132,8 @@ instances = Table(
     Column("conflicts_with", _Number, ForeignKey("instances.id")),
     # when its file was let go; null: the file is there
     Column("file_deleted_at", UtcDateTime),
+    # of the rules that it was treated by; null: it was not, or before the digest was kept
+    Column("rules_digest", String(64)),
     # digests of Patient ID and its issuer; null: the image does not say
     Column("patient", String(64)),
     Column("issuer", String(64)),
@@ -207,11 +212,23 @@ workitems = Table(
     Column("kind", String(16), nullable=False),
     Column("state", String(16), nullable=False),
     _to("study"),
-    Column("instance_id", _Number, ForeignKey("instances.id"), unique=True),
+    _to("instance", optional=True),
+    # of an analysis: whether it is the image's first, another one, or one that is only looked at
+    Column("purpose", String(8)),
+    # of a shadow: the rule that it follows; null: the one that the image falls under
+    Column("rule", Text),
+    # that reads, instead of the rule's
+    Column("model", String(64)),
     Column("revision", Integer),
     # higher is sooner
     Column("priority", Integer, nullable=False),
     Column("due_at", UtcDateTime, nullable=False),
+    # due_at less the head start of its priority: the order of claims
+    Column("turn_at", UtcDateTime, nullable=False),
+    # when it may be done, as `Schedule.to_text`; null: at any time
+    Column("schedule", Text),
+    # it waits for its schedule; null: it may be done now
+    Column("held_until", UtcDateTime),
     # failed ones; deaths are those of them in which the lease ran out
     Column("attempts", Integer, nullable=False),
     Column("deaths", Integer, nullable=False),
@@ -230,6 +247,11 @@ workitems = Table(
     CheckConstraint("kind IN ('analyse', 'report')", name="kind"),
     CheckConstraint("state IN ('SCHEDULED', 'IN PROGRESS', 'COMPLETED', 'CANCELED')", name="state"),
     CheckConstraint("(kind = 'analyse') = (instance_id IS NOT NULL)", name="analyse"),
+    CheckConstraint("(kind = 'analyse') = (purpose IS NOT NULL)", name="purposeful"),
+    CheckConstraint("purpose IN ('first', 'again', 'shadow')", name="purpose"),
+    CheckConstraint("rule IS NULL OR purpose = 'shadow'", name="rule"),
+    CheckConstraint("model IS NULL OR purpose IN ('again', 'shadow')", name="model"),
+    CheckConstraint("held_until IS NULL OR (schedule IS NOT NULL AND state = 'SCHEDULED')", name="held"),
     CheckConstraint("(kind = 'report') = (revision IS NOT NULL)", name="report"),
     CheckConstraint("revision IS NULL OR revision >= 1", name="revision"),
     CheckConstraint("deaths >= 0 AND attempts >= deaths", name="attempts"),
@@ -238,14 +260,21 @@ workitems = Table(
     CheckConstraint("(state = 'IN PROGRESS') = (worker IS NOT NULL)", name="worker"),
     CheckConstraint("(state IN ('COMPLETED', 'CANCELED')) = (ended_at IS NOT NULL)", name="ended"),
     CheckConstraint("state <> 'CANCELED' OR reason IS NOT NULL", name="reason"),
-    # the order of claims; a claim reads its first entries, however long the queue is
+    # the order of claims; a claim reads its first entries, however much waits, and however much is held
     Index(
         "ix_workitems_claim",
-        text("priority DESC"),
-        text("due_at"),
-        text("id"),
-        sqlite_where=text("state = 'SCHEDULED'"),
-        postgresql_where=text("state = 'SCHEDULED'"),
+        "turn_at",
+        "id",
+        sqlite_where=text("state = 'SCHEDULED' AND held_until IS NULL"),
+        postgresql_where=text("state = 'SCHEDULED' AND held_until IS NULL"),
+    ),
+    # what is to be held, or to be held no more
+    Index(
+        "ix_workitems_schedule",
+        "schedule",
+        "held_until",
+        sqlite_where=text("state = 'SCHEDULED' AND schedule IS NOT NULL"),
+        postgresql_where=text("state = 'SCHEDULED' AND schedule IS NOT NULL"),
     ),
     Index(
         "ix_workitems_lease",
@@ -259,10 +288,37 @@ workitems = Table(
         "kind",
         "state",
         "due_at",
+        "priority",
+        "held_until",
         sqlite_where=text("state IN ('SCHEDULED', 'IN PROGRESS')"),
         postgresql_where=text("state IN ('SCHEDULED', 'IN PROGRESS')"),
     ),
     Index("ix_workitems_study_id_kind_state", "study_id", "kind", "state"),
+    Index("ix_workitems_instance_id", "instance_id"),
+    # an image is analysed once for the first time; and not twice at a time for the same
+    Index(
+        "uq_workitems_first",
+        "instance_id",
+        unique=True,
+        sqlite_where=text("purpose = 'first'"),
+        postgresql_where=text("purpose = 'first'"),
+    ),
+    Index(
+        "uq_workitems_again",
+        "instance_id",
+        unique=True,
+        sqlite_where=text("purpose = 'again' AND state IN ('SCHEDULED', 'IN PROGRESS')"),
+        postgresql_where=text("purpose = 'again' AND state IN ('SCHEDULED', 'IN PROGRESS')"),
+    ),
+    Index(
+        "uq_workitems_shadow",
+        "instance_id",
+        text("coalesce(rule, '')"),
+        text("coalesce(model, '')"),
+        unique=True,
+        sqlite_where=text("purpose = 'shadow' AND state IN ('SCHEDULED', 'IN PROGRESS')"),
+        postgresql_where=text("purpose = 'shadow' AND state IN ('SCHEDULED', 'IN PROGRESS')"),
+    ),
     Index(
         "uq_workitems_report_scheduled",
         "study_id",
@@ -294,8 +350,15 @@ analyses = Table(
     metadata,
     _key(),
     _to("study"),
-    Column("instance_id", _Number, ForeignKey("instances.id"), nullable=False, unique=True),
+    # the last one that is no shadow is the one that reports speak of
+    _to("instance"),
+    # recorded, and not reported
+    Column("shadow", Boolean, nullable=False, server_default=false()),
     Column("route", Text, nullable=False),
+    # name of the threshold set that was used; null: none
+    Column("threshold_set", Text),
+    # kinds of object that the route makes; null: all that its destinations want
+    Column("kinds", JSON),
     Column("algorithm", JSON, nullable=False),
     Column("findings", JSON, nullable=False),
     Column("checks", JSON, nullable=False),
@@ -316,6 +379,7 @@ analyses = Table(
     CheckConstraint("quiet_seconds >= 0", name="quiet"),
     CheckConstraint("max_wait_seconds > 0", name="wait"),
     Index("ix_analyses_study_id", "study_id"),
+    Index("ix_analyses_instance_id", "instance_id"),
     # scores of a time are compared with those of another
     Index("ix_analyses_analysed_at", "analysed_at"),
     sqlite_autoincrement=True,
@@ -339,12 +403,16 @@ results = Table(
     Column("size", BigInteger, nullable=False),
     Column("digest", String(64), nullable=False),
     Column("created_at", UtcDateTime, nullable=False),
+    # Device UID of the model that it speaks for; null: not known, or the node's own
+    Column("device_uid", _Uid),
     # which rendition of its kind it is; empty: the default one
     Column("variant", Text, nullable=False, server_default=""),
     # the rejection note that took it back
     Column("retracted_by", _Number, ForeignKey("results.id")),
     # when its file was let go; null: the file is there
     Column("file_deleted_at", UtcDateTime),
+    # of the rules that its image was treated by, of a report's images the last; null: as of an image
+    Column("rules_digest", String(64)),
     # of an image, or of a revision of the study's report
     CheckConstraint("(analysis_id IS NULL) = (revision IS NOT NULL)", name="origin"),
     CheckConstraint("size > 0 AND length(digest) = 64", name="content"),
@@ -362,7 +430,10 @@ deliveries = Table(
     "deliveries",
     metadata,
     _key(),
-    _to("result"),
+    _to("study"),
+    # the object: one of ours, or one that is forwarded as it was received
+    _to("result", optional=True),
+    _to("instance", optional=True),
     Column("destination", String(255), nullable=False),
     Column("state", String(16), nullable=False),
     Column("attempts", Integer, nullable=False),
@@ -380,6 +451,8 @@ deliveries = Table(
     # when the peer is to be asked, or asked again, whether it keeps it; null: it need not be asked
     Column("commitment_due_at", UtcDateTime),
     UniqueConstraint("result_id", "destination"),
+    UniqueConstraint("instance_id", "destination"),
+    CheckConstraint("(result_id IS NULL) = (instance_id IS NOT NULL)", name="object"),
     CheckConstraint("state IN ('PENDING', 'STORED', 'COMMITTED', 'REFUSED')", name="state"),
     CheckConstraint("state NOT IN ('STORED', 'COMMITTED') OR stored_at IS NOT NULL", name="stored"),
     CheckConstraint("commitment_due_at IS NULL OR state = 'STORED'", name="commitment"),
@@ -409,6 +482,7 @@ deliveries = Table(
         sqlite_where=text("state = 'REFUSED'"),
         postgresql_where=text("state = 'REFUSED'"),
     ),
+    Index("ix_deliveries_study_id", "study_id"),
     Index("ix_deliveries_stands_in_for", "stands_in_for"),
     sqlite_autoincrement=True,
 )
@@ -497,6 +571,22 @@ installation = Table(
     Column("uuid", String(36), nullable=False),
     CheckConstraint("id = 1", name="only"),
     CheckConstraint("length(uuid) = 36", name="uuid"),
+)
+
+#: every version of routes.yaml that was used, as text; no patient is named in it
+rules_versions = Table(
+    "rules_versions",
+    metadata,
+    _key(),
+    Column("digest", String(64), nullable=False),
+    Column("text", Text, nullable=False),
+    Column("accepted_at", UtcDateTime, nullable=False),
+    Column("who", String(255), nullable=False),
+    # start or reload
+    Column("why", String(16), nullable=False),
+    CheckConstraint("length(digest) = 64", name="digest"),
+    Index("ix_rules_versions_digest", "digest"),
+    sqlite_autoincrement=True,
 )
 
 #: append-only: triggers forbid UPDATE and DELETE. No foreign keys: it outlives what it speaks of

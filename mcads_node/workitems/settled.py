@@ -41,22 +41,15 @@ def is_settled() -> ColumnElement[bool]:
         instances.c.study_id == studies.c.id,
         instances.c.state.in_((InstanceState.RECEIVED, InstanceState.QUARANTINED, InstanceState.HELD)),
     )
-    of_study = results.alias("of_study")
-    unsettled = (
-        exists()
-        .where(of_study.c.study_id == studies.c.id, deliveries.c.result_id == of_study.c.id, IS_UNSETTLED)
-        .correlate(studies)
-    )
+    unsettled = exists().where(deliveries.c.study_id == studies.c.id, IS_UNSETTLED).correlate(studies)
     return studies.c.trouble.is_(None) & ~open_work & ~unread & ~unsettled
 
 
 def settled_at() -> ScalarSelect[datetime]:
     """Give, for a row of ``studies`` that is settled, when its last delivery ended; null if it had none."""
-    of_study = results.alias("of_study")
     return (
         select(func.max(deliveries.c.ended_at))
-        .join(of_study, of_study.c.id == deliveries.c.result_id)
-        .where(of_study.c.study_id == studies.c.id)
+        .where(deliveries.c.study_id == studies.c.id)
         .correlate(studies)
         .scalar_subquery()
     )

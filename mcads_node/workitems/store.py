@@ -22,7 +22,16 @@ from sqlalchemy import select
 from mcads_node.instance import ReceivedInstance
 from mcads_node.migrations import bring_up_to_date
 from mcads_node.result import Rendition
-from mcads_node.workitems import completing, failing, quarantined, queue, receiving, retracting, studies
+from mcads_node.workitems import (
+    completing,
+    extent,
+    failing,
+    quarantined,
+    queue,
+    receiving,
+    retracting,
+    studies,
+)
 from mcads_node.workitems.again import again
 from mcads_node.workitems.chronicle import Chronicle
 from mcads_node.workitems.delivering import Delivering
@@ -30,8 +39,10 @@ from mcads_node.workitems.drifting import Drifting
 from mcads_node.workitems.engine import Database
 from mcads_node.workitems.holding import Holding
 from mcads_node.workitems.keeping import Keeping
+from mcads_node.workitems.later import Later
 from mcads_node.workitems.overview import InstanceRecord, QuarantinedWork, Retried, StudyLine, StudyRecord
 from mcads_node.workitems.records import (
+    Handling,
     InstanceAnalysed,
     InstanceDeclined,
     KeptFile,
@@ -46,6 +57,7 @@ from mcads_node.workitems.records import (
     WorkState,
 )
 from mcads_node.workitems.retracting import Retractable, Retraction
+from mcads_node.workitems.ruling import Ruling
 from mcads_node.workitems.schema import installation
 from mcads_node.workitems.turned_away import Gatekeeping
 from mcads_node.workitems.watching import Watching
@@ -90,7 +102,7 @@ def open_store(
     return Workitems(database, clock, policy or WorkPolicy())
 
 
-class Workitems(Gatekeeping, Delivering, Holding, Keeping, Watching, Chronicle, Drifting):
+class Workitems(Gatekeeping, Delivering, Holding, Keeping, Later, Watching, Chronicle, Drifting, Ruling):
     """Studies, instances, workitems, results, deliveries and events. Safe to share between threads.
 
     Every method may raise `StorageFull` (the disk or the database cannot take more), `TransientError` (the
@@ -114,15 +126,15 @@ class Workitems(Gatekeeping, Delivering, Holding, Keeping, Watching, Chronicle, 
     # receive
 
     @again
-    def record_received(self, instance: ReceivedInstance, priority: int = 0) -> Receipt:
+    def record_received(self, instance: ReceivedInstance, handling: Handling | None = None) -> Receipt:
         """Put an instance on record and schedule its analysis; on return it survives a loss of power.
 
         Parameters
         ----------
         instance
             Its bytes are safely in the spool.
-        priority
-            Higher is sooner.
+        handling
+            How urgent it is, when it may be analysed, and who gets the instance itself; None: as usual.
 
         Returns
         -------
@@ -138,7 +150,7 @@ class Workitems(Gatekeeping, Delivering, Holding, Keeping, Watching, Chronicle, 
             One of its UIDs is none.
         """
         with self._write() as tx:
-            return receiving.record_received(tx, instance, priority)
+            return receiving.record_received(tx, instance, handling or Handling())
 
     @again
     def record_unreadable(self, instance: ReceivedInstance, reason: str) -> Receipt:
@@ -193,7 +205,7 @@ class Workitems(Gatekeeping, Delivering, Holding, Keeping, Watching, Chronicle, 
     def study_for_report(self, item: Workitem) -> StudyForReport:
         """Say what a claimed report is to speak of."""
         with self._read() as tx:
-            return completing.study_for_report(tx, item)
+            return extent.study_for_report(tx, item)
 
     @again
     def complete_report(

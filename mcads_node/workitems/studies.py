@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 from sqlalchemy import Row, Select, Table, func, select, update
 
 from mcads_node.errors import PermanentError
-from mcads_node.workitems.completing import analysis_of, objects_of_images, stored_result
+from mcads_node.priority import Priority
 from mcads_node.workitems.engine import Transaction
 from mcads_node.workitems.events import Happening, record
+from mcads_node.workitems.extent import analysis_of, objects_of_images, stored_result
 from mcads_node.workitems.outcomes import DeliveryState
 from mcads_node.workitems.overview import (
     DeliveryRecord,
@@ -22,7 +24,7 @@ from mcads_node.workitems.overview import (
     WorkRecord,
 )
 from mcads_node.workitems.queue import OPEN, lock_study, next_revision
-from mcads_node.workitems.records import InstanceAnalysed, InstanceState, Kind, WorkState
+from mcads_node.workitems.records import InstanceAnalysed, InstanceState, Kind, Purpose, WorkState
 from mcads_node.workitems.schema import (
     analyses,
     deliveries,
@@ -83,7 +85,11 @@ def _retry_analyses(tx: Transaction, study: int) -> int:
     )
     changed = tx.connection.execute(
         update(workitems)
-        .where(workitems.c.instance_id.in_(quarantined), workitems.c.state == WorkState.CANCELED)
+        .where(
+            workitems.c.instance_id.in_(quarantined),
+            workitems.c.purpose == Purpose.FIRST,
+            workitems.c.state == WorkState.CANCELED,
+        )
         .values(**_AFRESH, due_at=tx.now)
     )
     tx.connection.execute(
@@ -117,10 +123,9 @@ def _retry_report(tx: Transaction, study: int) -> int:
 
 def _retry_deliveries(tx: Transaction, study: int) -> int:
     # what was retracted stays retracted, and what another object stands in for is not sent besides it
-    ours = select(results.c.id).where(results.c.study_id == study)
     changed = tx.connection.execute(
         update(deliveries)
-        .where(deliveries.c.result_id.in_(ours), IS_DEAD_LETTER)
+        .where(deliveries.c.study_id == study, IS_DEAD_LETTER)
         .values(**AFRESH, due_at=tx.now, since=tx.now)
     )
     return changed.rowcount
@@ -145,12 +150,20 @@ def _lines(tx: Transaction, query: Select[Any]) -> list[StudyLine]:
     by_instance = _count(tx, select(instances.c.study_id, instances.c.state), instances.c.study_id, numbers)
     by_delivery = _count(
         tx,
-        select(results.c.study_id, deliveries.c.state).select_from(results).join(deliveries),
-        results.c.study_id,
+        select(deliveries.c.study_id, deliveries.c.state),
+        deliveries.c.study_id,
         numbers,
     )
     by_work = _count(tx, select(workitems.c.study_id, workitems.c.state), workitems.c.study_id, numbers)
     waiting = waiting_for(tx, numbers)
+    held = {
+        row.study_id: row.until
+        for row in tx.connection.execute(
+            select(workitems.c.study_id, func.min(workitems.c.held_until).label("until"))
+            .where(workitems.c.study_id.in_(numbers), workitems.c.held_until.is_not(None))
+            .group_by(workitems.c.study_id)
+        )
+    }
     revisions = {
         row.study_id: row.revision
         for row in tx.connection.execute(
@@ -169,6 +182,7 @@ def _lines(tx: Transaction, query: Select[Any]) -> list[StudyLine]:
             instances={InstanceState(name): n for name, n in by_instance.get(row.id, {}).items()},
             deliveries={DeliveryState(name): n for name, n in by_delivery.get(row.id, {}).items()},
             waiting_for=waiting.get(row.id, ()),
+            held_until=held.get(row.id),
             revision=revisions.get(row.id) or 0,
             open_workitems=sum(by_work.get(row.id, {}).get(state, 0) for state in OPEN),
         )
@@ -201,8 +215,23 @@ def list_refused(tx: Transaction, limit: int) -> list[InstanceRecord]:
 
 def _instances(tx: Transaction, study: int) -> tuple[InstanceRecord, ...]:
     made = objects_of_images(tx, study)
-    found = {row.instance_id: analysis_of(row, made.get(row.id, ())) for row in _rows(tx, analyses, study)}
-    return tuple(_instance(row, found.get(row.id)) for row in _rows(tx, instances, study))
+    analysed: dict[int, list[InstanceAnalysed]] = {}
+    shadows: dict[int, list[InstanceAnalysed]] = {}
+    for row in _rows(tx, analyses, study):
+        found = shadows if row.shadow else analysed
+        found.setdefault(row.instance_id, []).append(analysis_of(row, made.get(row.id, ())))
+    forwarded: dict[int, list[DeliveryRecord]] = {}
+    for row in _rows(tx, deliveries, study):
+        if row.instance_id is not None:
+            forwarded.setdefault(row.instance_id, []).append(_delivery(row))
+    return tuple(
+        replace(
+            _instance(row, analysed.get(row.id, [None])[-1]),
+            shadows=tuple(shadows.get(row.id, ())),
+            forwarded=tuple(forwarded.get(row.id, ())),
+        )
+        for row in _rows(tx, instances, study)
+    )
 
 
 def _instance(row: Row[Any], analysis: InstanceAnalysed | None) -> InstanceRecord:
@@ -216,14 +245,14 @@ def _instance(row: Row[Any], analysis: InstanceAnalysed | None) -> InstanceRecor
         reason=row.reason,
         path=row.path,
         file_deleted_at=row.file_deleted_at,
+        rules_digest=row.rules_digest,
         analysis=analysis,
     )
 
 
 def _results(tx: Transaction, study: int) -> tuple[ResultRecord, ...]:
-    query = select(deliveries).join(results).where(results.c.study_id == study).order_by(deliveries.c.id)
     sent: dict[int, list[DeliveryRecord]] = {}
-    for row in tx.connection.execute(query):
+    for row in _rows(tx, deliveries, study):
         sent.setdefault(row.result_id, []).append(_delivery(row))
     return tuple(
         ResultRecord(
@@ -233,6 +262,7 @@ def _results(tx: Transaction, study: int) -> tuple[ResultRecord, ...]:
             number=row.id,
             retracted_by=row.retracted_by,
             file_deleted_at=row.file_deleted_at,
+            rules_digest=row.rules_digest,
             deliveries=tuple(sent.get(row.id, ())),
         )
         for row in _rows(tx, results, study)
@@ -260,8 +290,13 @@ def _work(row: Row[Any]) -> WorkRecord:
         kind=Kind(row.kind),
         state=WorkState(row.state),
         instance_number=row.instance_id,
+        purpose=None if row.purpose is None else Purpose(row.purpose),
+        rule=row.rule,
+        model=row.model,
+        priority=Priority(row.priority),
         revision=row.revision,
         due_at=row.due_at,
+        held_until=row.held_until,
         attempts=row.attempts,
         worker=row.worker,
         reason=row.reason,

@@ -12,8 +12,9 @@ from mcads_node.result import ObjectKind
 from mcads_node.workitems.engine import Transaction
 from mcads_node.workitems.events import Happening, record
 from mcads_node.workitems.outcomes import DeliveryState
+from mcads_node.workitems.outgoing import kind_of, outgoing
 from mcads_node.workitems.overview import WaitingFor
-from mcads_node.workitems.schema import deliveries, destinations, results, studies
+from mcads_node.workitems.schema import deliveries, destinations
 from mcads_node.workitems.settled import IS_DEAD_LETTER
 
 #: a delivery that begins anew, with all attempts
@@ -29,7 +30,8 @@ class DeadLetter:
     study_number: int
     study_instance_uid: str
     destination: str
-    kind: ObjectKind
+    #: None: an instance that is forwarded as it was received
+    kind: ObjectKind | None
     sop_class_uid: str
     sop_instance_uid: str
     attempts: int
@@ -65,15 +67,7 @@ class DestinationLine:
 
 def list_undelivered(tx: Transaction, destination: str | None, limit: int) -> list[DeadLetter]:
     """Dead letters of all studies, or of one destination, the newest first."""
-    columns = ("kind", "sop_class_uid", "sop_instance_uid", "study_id")
-    query = (
-        select(deliveries, *(results.c[name] for name in columns), studies.c.study_instance_uid)
-        .join(results, results.c.id == deliveries.c.result_id)
-        .join(studies, studies.c.id == results.c.study_id)
-        .where(IS_DEAD_LETTER)
-        .order_by(deliveries.c.id.desc())
-        .limit(limit)
-    )
+    query = outgoing().where(IS_DEAD_LETTER).order_by(deliveries.c.id.desc()).limit(limit)
     if destination is not None:
         query = query.where(deliveries.c.destination == destination)
     return [
@@ -82,7 +76,7 @@ def list_undelivered(tx: Transaction, destination: str | None, limit: int) -> li
             study_number=row.study_id,
             study_instance_uid=row.study_instance_uid,
             destination=row.destination,
-            kind=ObjectKind(row.kind),
+            kind=kind_of(row),
             sop_class_uid=row.sop_class_uid,
             sop_instance_uid=row.sop_instance_uid,
             attempts=row.attempts,
@@ -141,15 +135,17 @@ def waiting_for(tx: Transaction, studies: Sequence[int]) -> dict[int, tuple[Wait
     pending = func.sum(case((deliveries.c.state == DeliveryState.PENDING, 1), else_=0)).label("pending")
     query = (
         select(
-            results.c.study_id, deliveries.c.destination, pending, (func.count() - pending).label("awaited")
+            deliveries.c.study_id,
+            deliveries.c.destination,
+            pending,
+            (func.count() - pending).label("awaited"),
         )
-        .join(results, results.c.id == deliveries.c.result_id)
         .where(
-            results.c.study_id.in_(studies),
+            deliveries.c.study_id.in_(studies),
             (deliveries.c.state == DeliveryState.PENDING) | deliveries.c.commitment_due_at.is_not(None),
         )
-        .group_by(results.c.study_id, deliveries.c.destination)
-        .order_by(results.c.study_id, deliveries.c.destination)
+        .group_by(deliveries.c.study_id, deliveries.c.destination)
+        .order_by(deliveries.c.study_id, deliveries.c.destination)
     )
     troubles = {row.name: row for row in tx.connection.execute(select(destinations))}
     found: dict[int, tuple[WaitingFor, ...]] = {}

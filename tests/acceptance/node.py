@@ -25,7 +25,8 @@ RULES = [
     {
         "name": "chest",
         "when": {"Modality": ["CR", "DX"]},
-        "analyse": {"explain_top_finding": True},
+        # the phantom is healthy, and positive findings are wanted
+        "analyse": {"explain_top_finding": True, "thresholds": {"Nodule": 0.0, "Pneumonia": 0.0}},
         "complete_when": {"quiet_seconds": 0.5},
         "send_to": ["pacs"],
     },
@@ -67,11 +68,19 @@ class ServedNode:
         """Start it, and wait until it answers a C-ECHO of DCMTK's."""
         self.launch()
         deadline = time.monotonic() + seconds
-        while echoscu(self.port).returncode:
+        # a process each time only once there is a port
+        while not self._listens() or echoscu(self.port).returncode:
             assert self.process is not None
             assert self.process.poll() is None, self.log.read_text()[-3000:]
             assert time.monotonic() < deadline, self.log.read_text()[-3000:]
             time.sleep(0.2)
+
+    def _listens(self) -> bool:
+        # asked of the kernel: a connection would be one more event for the node to tell of
+        sockets = [line.split() for line in Path("/proc/net/tcp").read_text().splitlines()[1:]]
+        return any(
+            local.endswith(f":{self.port:04X}") and state == "0A" for _, local, _, state, *_ in sockets
+        )
 
     def launch(self) -> None:
         """Start it, without waiting."""
@@ -147,13 +156,14 @@ def served(
     environment: Mapping[str, str] | None = None,
     *,
     sections: Mapping[str, Any] | None = None,
+    routes: Mapping[str, Any] | None = None,
     arguments: tuple[str, ...] = (),
     **analysis: Any,
 ) -> Iterator[ServedNode]:
     """Run a node in `folder` that takes from MODALITY and sends to `destination` (ae_title, port) and others.
 
     It is called ``pacs`` in `rules`; `others` are further destinations by their names, `sections` further
-    sections of ``node.yaml``.
+    sections of ``node.yaml``, `routes` of ``routes.yaml``.
     """
     folder.mkdir(parents=True, exist_ok=True)
     node = ServedNode(folder=folder, port=free_port(), environment=environment or {}, arguments=arguments)
@@ -164,7 +174,7 @@ def served(
             "requestors": [{"ae_title": "MODALITY", "address": "127.0.0.1"}],
             "destinations": {"pacs": {"host": "127.0.0.1", **destination}, **(others or {})},
             "analysis": {
-                "model": "untrained-densenet121",
+                "model": "mcads-demo",
                 "allow_demonstration_models": True,
                 "workers": 1,
                 **analysis,
@@ -172,7 +182,7 @@ def served(
             **(sections or {}),
         },
     )
-    write_yaml(folder / "routes.yaml", {"routes": rules or RULES})
+    write_yaml(folder / "routes.yaml", {**(routes or {}), "routes": rules or RULES})
     node.start()
     try:
         yield node

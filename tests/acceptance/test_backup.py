@@ -101,7 +101,7 @@ def _node_with_an_empty_folder(folder: Path, ae_title: str, port: int) -> Served
             "requestors": [{"ae_title": "MODALITY", "address": "127.0.0.1"}],
             "destinations": {"pacs": {"host": "127.0.0.1", "ae_title": ae_title, "port": port}},
             "analysis": {
-                "model": "untrained-densenet121",
+                "model": "mcads-demo",
                 "allow_demonstration_models": True,
                 "workers": 1,
             },

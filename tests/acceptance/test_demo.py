@@ -37,7 +37,7 @@ def analyse(tmp_path: Path, *files: Path, code: int = 0) -> Any:
         "--out",
         tmp_path / "out",
         "--model",
-        "untrained-densenet121",
+        "mcads-demo",
         "--data-dir",
         tmp_path / "data",
         "--json",
@@ -50,7 +50,7 @@ def test_the_demo_with_the_phantom(tmp_path: Path) -> None:
     told = mcads_node("demo", "--out", tmp_path)
     assert "phantom PA (PA)" in told
     assert "phantom lateral (LATERAL)" in told
-    assert "UNTRAINED MODEL" in told
+    assert "DEMONSTRATION MODEL — NOT FOR CLINICAL USE" in told
     (folder,) = tmp_path.iterdir()
     assert str(folder) in told.replace("\n", "")
     received = {path.name.split("-")[0] for path in (folder / "pacs").glob("*.dcm")}

@@ -133,7 +133,7 @@ def test_what_happens_is_counted_and_what_is_wrong_is_told(node: ServedNode, tmp
     assert now["mcads_deliveries_pending"][("pacs",)] >= 2
     assert now["mcads_destination_failing_seconds"][("pacs",)] > 0
     assert (now["mcads_disk_level"], now["mcads_workers_alive"]) == ({(): 1.0}, {(): 1.0})
-    assert now["mcads_node_info"].keys() and "untrained-densenet121" in next(iter(now["mcads_node_info"]))
+    assert now["mcads_node_info"].keys() and "mcads-demo" in next(iter(now["mcads_node_info"]))
 
     told = {each["name"]: each for each in json.loads(node.verb("check", "--live", "--json", code=1))}
     assert told["destination"]["ok"] is False

@@ -120,7 +120,7 @@ def test_a_registry_of_enhanced_sr_gets_that(study: Any, registry: Peer) -> None
     (file,) = registry.files()
     report = dcmread(file, force=True)
     assert (report.SOPClassUID, report.SeriesNumber) == (EnhancedSRStorage, 77)
-    assert report.SeriesDescription == "UNTRAINED MODEL Registry report"
+    assert report.SeriesDescription == "DEMONSTRATION MODEL — NOT FOR CLINICAL USE Registry report"
     assert "alternative planned" in [event["what"] for event in study["events"]]
 
 

@@ -81,7 +81,7 @@ def configuration(folder: Path, database: str | None, pacs_port: int) -> ServedN
             "requestors": [{"ae_title": "MODALITY", "address": "127.0.0.1"}],
             "destinations": {"pacs": {"host": "127.0.0.1", "ae_title": "STORESCP", "port": pacs_port}},
             "analysis": {
-                "model": "untrained-densenet121",
+                "model": "mcads-demo",
                 "allow_demonstration_models": True,
                 "workers": 1,
                 "lease_seconds": 4,

@@ -82,7 +82,7 @@ def attacked(
 
 def _rules() -> list[dict[str, Any]]:
     """One rule: report, summary page and one heatmap of each image."""
-    labels = store_at(Path()).manifest("untrained-densenet121").labels
+    labels = store_at(Path()).manifest("mcads-demo").labels
     return [
         {
             "name": "all",
@@ -178,7 +178,7 @@ def _strike(node: ServedNode, blow: str, chance: random.Random) -> int:
 
 
 def _start(node: ServedNode) -> int:
-    """Start it, and again where it gives up, as systemd would: on a busy machine the model may load too long."""
+    """Start it, and again where it gives up, as systemd would; gives how often it did."""
     for late in range(_MOST_STARTS):
         try:
             node.start(_START_SECONDS)

@@ -13,11 +13,27 @@ from typing import Final
 import torch
 from torch import Tensor, nn
 
+from mcads_node.architectures.network import Network
+
 #: layers of each block, table 1 of the paper
 _BLOCKS: Final = (6, 12, 24, 16)
 _GROWTH: Final = 32
 _STEM: Final = 64
 _BOTTLENECK: Final = 4 * _GROWTH
+
+
+def densenet121(outputs: int) -> Network:
+    """Build the network, with weights that mean nothing yet.
+
+    Parameters
+    ----------
+    outputs
+        Number of the model's outputs, at least 1.
+    """
+    module = DenseNet(outputs)
+    return Network(
+        module=module, features=nn.Sequential(module.features, nn.ReLU(inplace=True)), head=module.classifier
+    )
 
 
 class DenseNet(nn.Module):
