@@ -183,8 +183,8 @@ def served(
         },
     )
     write_yaml(folder / "routes.yaml", {**(routes or {}), "routes": rules or RULES})
-    node.start()
     try:
+        node.start()
         yield node
     finally:
         if node.process is not None:
