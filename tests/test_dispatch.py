@@ -331,7 +331,7 @@ def test_a_report_is_made_without_a_thumbnail_that_is_lost(tmp_path: Path, how: 
         bench.receive()
         made = analysis()
         future = bench.hands.next()
-        future.set_result(replace(made, route=replace(made.route, quiet_seconds=0.5), shown="Mass"))
+        future.set_result(replace(made, route=replace(made.route, quiet_seconds=3), shown="Mass"))
         wait_for(lambda: bench.states()[0] == "COMPLETED")
         (instance,) = bench.study().instances
         assert instance.analysis is not None
