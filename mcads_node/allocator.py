@@ -3,7 +3,7 @@
 Left to itself, glibc makes up to eight arenas a processor, one thread after the other, and once a large
 buffer was freed it takes buffers of that size from the arenas as well. The node has a thread for every
 connection, and moves objects of many megabytes: what they had is free then, but lies in pieces between things
-that live longer, in every arena anew, and the process grows for hours (docs/decisions/0014).
+that live longer, in every arena anew, and the process grows (docs/decisions/0014).
 """
 
 from __future__ import annotations

@@ -504,9 +504,10 @@ OLD_ROWS = (
     "INSERT INTO studies (id, study_instance_uid, first_received_at, last_received_at)"
     " VALUES (1, '1.2', '2024-03-01 08:00:00+00:00', '2024-03-01 08:00:00+00:00')",
     "INSERT INTO instances (id, study_id, sop_class_uid, sop_instance_uid, transfer_syntax_uid,"
-    " requestor_ae_title, requestor_address, called_ae_title, received_at, path, size, digest, state)"
-    " VALUES (1, 1, '1.1', '1.2.1', '1.2', 'A', 'A', 'A', '2024-03-01 08:00:00+00:00', 'p', 1,"
-    f" '{'0' * 64}', 'ANALYSED')",
+    " requestor_ae_title, requestor_address, called_ae_title, received_at, path, size, digest, state,"
+    " patient_number) VALUES"
+    " (1, 1, '1.1', '1.2.1', '1.2', 'A', 'A', 'A', '2024-03-01 08:00:00+00:00', 'p', 1,"
+    f" '{'0' * 64}', 'ANALYSED', 1)",
     "INSERT INTO analyses (id, study_id, instance_id, route, algorithm, findings, checks, view, header,"
     f" send_to, quiet_seconds, analysed_at) VALUES (1, 1, 1, 'r', '{ALGORITHM}', '[]', '[]', 'PA', '',"
     """ '["pacs"]', 0, '2024-03-01 08:00:00+00:00')""",

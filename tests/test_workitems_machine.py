@@ -32,6 +32,7 @@ from mcads_node.workitems import (
     DeliveryState,
     Handling,
     InstanceDeclined,
+    InstanceRecord,
     InstanceState,
     Kind,
     Outcome,
@@ -40,6 +41,7 @@ from mcads_node.workitems import (
     Refused,
     ShadowWish,
     Stored,
+    StoredResult,
     StudyRecord,
     Wish,
     Workitem,
@@ -213,12 +215,19 @@ class Node(RuleBasedStateMachine):
         analysed_images = [each for each in record.instances if each.analysis is not None]
         if record.line.trouble is None:
             assert bool(reports) == bool(analysed_images)
-            # a heatmap is sent with the report that speaks of it
-            assert all(result.deliveries for result in record.results)
+            # a heatmap is sent with the report that speaks of it; not one of a reading that another replaced
+            spoken_of = {each.sop_instance_uid for image in analysed_images for each in _objects(image)}
+            for result in record.results:
+                spoken = result.revision is not None or result.object.sop_instance_uid in spoken_of
+                assert result.deliveries or not spoken
         ended = {each.state for result in record.results for each in result.deliveries}
         ended |= {each.state for image in record.instances for each in image.forwarded}
         assert ended <= {DeliveryState.STORED, DeliveryState.REFUSED}
         assert all(work.held_until is None for work in record.workitems)
+
+
+def _objects(image: InstanceRecord) -> tuple[StoredResult, ...]:
+    return image.analysis.objects if image.analysis else ()
 
 
 @contextmanager

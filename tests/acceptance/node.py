@@ -64,10 +64,10 @@ class ServedNode:
     def log(self) -> Path:
         return self.folder / "node.log"
 
-    def start(self) -> None:
+    def start(self, seconds: float = START_SECONDS) -> None:
         """Start it, and wait until it answers a C-ECHO of DCMTK's."""
         self.launch()
-        deadline = time.monotonic() + START_SECONDS
+        deadline = time.monotonic() + seconds
         # a process each time only once there is a port
         while not self._listens() or echoscu(self.port).returncode:
             assert self.process is not None
@@ -183,8 +183,8 @@ def served(
         },
     )
     write_yaml(folder / "routes.yaml", {**(routes or {}), "routes": rules or RULES})
-    node.start()
     try:
+        node.start()
         yield node
     finally:
         if node.process is not None:

@@ -32,6 +32,8 @@ _BLOWS = {"node": 5, "worker": 3, "node, while it starts": 1, "node, while the d
 _MOST_OPEN_WORK = 30
 SETTLE_SECONDS = 1200.0
 _MOST_STARTS = 5
+#: more than a node itself gives its workers to load the model
+_START_SECONDS = 900.0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -176,10 +178,10 @@ def _strike(node: ServedNode, blow: str, chance: random.Random) -> int:
 
 
 def _start(node: ServedNode) -> int:
-    """Start it, and again where it gives up: on a machine with more to do the model may load for too long."""
+    """Start it, and again where it gives up, as systemd would; gives how often it did."""
     for late in range(_MOST_STARTS):
         try:
-            node.start()
+            node.start(_START_SECONDS)
         except AssertionError:
             node.stop(signal.SIGKILL)
         else:
