@@ -9,6 +9,14 @@ import pytest
 
 from tests.postgres import PostgresServer, postgres_server
 
+#: files that would else begin last, and leave one process at work while the others are done
+_FIRST = ("test_ohif.py", "test_referee_matrix.py")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Begin with the files that take longest, each in the order of its tests."""
+    items.sort(key=lambda item: item.path.name not in _FIRST)
+
 
 @pytest.fixture(scope="session")
 def postgres() -> Iterator[PostgresServer]:
