@@ -8,6 +8,7 @@ from pathlib import Path
 
 from mcads_node.calibration import Calibration
 from mcads_node.config import Rule
+from mcads_node.engine import EngineName
 from mcads_node.finding import Algorithm, Finding
 from mcads_node.instance import Circumstances, InputCheck, View
 from mcads_node.profile import Profile
@@ -157,3 +158,7 @@ class WorkerSettings:
     memory_limit_mib: int
     #: of the site; None: scores stay scores
     calibration: Calibration | None = None
+    #: what computes the network
+    engine: EngineName = "torch"
+    #: of one run of the network
+    threads: int = 1

@@ -99,20 +99,24 @@ class _Work:
             self._classifiers[name] = self._loaded(name)
         return self._classifiers[name]
 
-    # One thread a worker, and more workers instead: OpenMP's threads wait for one another by spinning, and on
-    # a machine that does anything else a forward pass then takes up to a hundred times as long (measured).
+    # One thread a worker, and more workers instead, unless somebody measured otherwise: OpenMP's threads wait
+    # for one another by spinning, and on a machine that does anything else a forward pass of torch then takes
+    # up to a hundred times as long (measured).
     def _loaded(self, name: str) -> Classifier:
         settings = self._settings
         store = ModelStore(models_dir=settings.models_dir, weights_dir=settings.weights_dir)
         store.require_allowed(name, allow_demonstration=settings.allow_demonstration)
         # a site's calibration is of the node's own model; others speak uncalibrated
         calibration = settings.calibration if name == settings.model else None
-        return load_classifier(store, name, threads=1, calibration=calibration)
+        return load_classifier(
+            store, name, threads=settings.threads, calibration=calibration, engine=settings.engine
+        )
 
     def load(self) -> None:
         """Load the models that are in use now."""
         for name in (self._settings.model, *self._settings.others):
-            self._classifier(name)
+            engine = self._classifier(name).engine.described
+            log.info("model.loaded", model=name, engine=engine, threads=self._settings.threads)
 
     def analyse(self, request: AnalysisRequest) -> Analysis | Declined:
         self._let_go_of_others(request)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import os
 import shutil
 from pathlib import Path
@@ -27,3 +28,9 @@ def _absent(what: str) -> NoReturn:
     if os.environ.get("CI"):
         pytest.fail(f"{message}, and CI is set")
     pytest.skip(message)
+
+
+def require_module(name: str) -> None:
+    """Ask for a module of an extra: where it is absent, skip the test at home, and fail it in CI."""
+    if importlib.util.find_spec(name) is None:
+        _absent(name)

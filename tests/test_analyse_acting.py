@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any, cast
 
 import pytest
@@ -131,16 +132,22 @@ def test_objects_are_those_of_the_rule(classifier: Classifier) -> None:
     assert plain.route.objects == (ObjectKind.SR, ObjectKind.SUMMARY)
 
 
+class Loaded(str):
+    """A classifier that is but its name."""
+
+    engine = SimpleNamespace(described="none")
+
+
 class Loads:
     """Takes the place of the loading of models; remembers what was loaded."""
 
     def __init__(self) -> None:
         self.names: list[str] = []
 
-    def __call__(self, _store: ModelStore, name: str, *, threads: int, calibration: None) -> Classifier:
-        assert threads == 1 and calibration is None
+    def __call__(self, _store: ModelStore, name: str, **how: object) -> Classifier:
+        assert how == {"threads": 1, "calibration": None, "engine": "torch"}
         self.names.append(name)
-        return cast(Classifier, f"classifier of {name}")
+        return cast(Classifier, Loaded(f"classifier of {name}"))
 
 
 @pytest.fixture

@@ -16,8 +16,9 @@ PACKAGE = Path(__file__).resolve().parents[1] / "mcads_node"
 #: where a library may be imported: modules and packages below mcads_node
 HOMES = {
     "pynetdicom": {"association", "receive", "deliver", "pull"},
-    "torch": {"classifier", "architectures", "infer", "explain", "model_store"},
-    "safetensors": {"classifier", "gate", "model_store"},
+    "torch": {"engine", "architectures", "explain", "model_store"},
+    "openvino": {"engine"},
+    "safetensors": {"engine", "gate", "model_store"},
     "requests": {"model_store"},
     "highdicom": {"report"},
     "PIL": {"report", "read"},

@@ -68,7 +68,7 @@ def textbook(network: torch.nn.Module, picture: NDArray[np.float32]) -> list[NDA
 def test_maps_equal_a_textbook_grad_cam(tmp_path: Path, name: str, not_flat: int) -> None:
     store = seeded_store(tmp_path) if name == SEEDED else shipped_store(tmp_path)
     classifier = load_classifier(store, name, device="cpu", threads=1)
-    network = official_network(store) if name == SEEDED else classifier._network.module
+    network = official_network(store) if name == SEEDED else classifier.network.module
     spread = []
     for picture in small_inputs(2)[:, 0]:
         inference = infer(classifier, picture, {}, ())
@@ -101,13 +101,13 @@ def test_all_maps_at_once_are_the_maps_one_by_one(classifier: Classifier, infere
 
 
 def test_a_map_that_nothing_speaks_for_stays_zero(classifier: Classifier, inference: Inference) -> None:
-    silent = replace(inference, feature_map=torch.zeros_like(inference.feature_map))
+    silent = replace(inference, feature_map=np.zeros_like(inference.feature_map))
     for heatmap in grad_cam(classifier, silent, inference.findings, GEOMETRY):
         assert not heatmap.activation.any()
 
 
 def test_a_feature_map_that_is_not_finite_is_an_error(classifier: Classifier, inference: Inference) -> None:
-    broken = replace(inference, feature_map=torch.full_like(inference.feature_map, float("nan")))
+    broken = replace(inference, feature_map=np.full_like(inference.feature_map, np.nan))
     with pytest.raises(ModelUnusable, match="finite"):
         grad_cam(classifier, broken, inference.findings, GEOMETRY)
 
@@ -152,7 +152,7 @@ def test_undetermined_findings_are_not_shown_as_positive(classifier: Classifier)
 def test_explaining_leaves_no_hook_and_no_graph(classifier: Classifier, inference: Inference) -> None:
     grad_cam(classifier, inference, inference.findings, GEOMETRY)
     assert not inference.feature_map.requires_grad
-    for module in classifier._network.module.modules():
+    for module in classifier.network.module.modules():
         assert not module._forward_hooks
         assert not module._backward_hooks
-    assert all(parameter.grad is None for parameter in classifier._network.module.parameters())
+    assert all(parameter.grad is None for parameter in classifier.network.module.parameters())

@@ -165,5 +165,7 @@ def compute_of(configuration: Configuration) -> Compute:
         allow_demonstration=analysis.allow_demonstration_models,
         memory_limit_mib=analysis.memory_limit_mib,
         calibration=calibration_of(configuration.node),
+        engine=analysis.engine,
+        threads=1 if analysis.threads == "auto" else analysis.threads,
     )
     return Compute(settings, workers, analysis.timeout_seconds)

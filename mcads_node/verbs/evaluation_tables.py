@@ -23,9 +23,8 @@ def show_model(console: Console, model: Mapping[str, Any]) -> None:
     facts = Table(show_header=False, box=None)
     facts.add_column(style="bold")
     facts.add_column(overflow="fold")
-    for name in ("name", "version", "architecture", "status", "weights_digest", "source", "input", "licence"):
-        facts.add_row(name.replace("_", " "), escape(str(model[name])))
-    for name in ("intended_use", "citation"):
+    told = "name version architecture status weights_digest engine source input licence intended_use citation"
+    for name in told.split():
         facts.add_row(name.replace("_", " "), escape(str(model[name])))
     if model["caution"]:
         facts.add_row("caution", f"[bold red]{escape(model['caution'])}[/]")
