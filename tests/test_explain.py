@@ -147,12 +147,3 @@ def test_undetermined_findings_are_not_shown_as_positive(classifier: Classifier)
     assert explain(classifier, inference, PICTURE, GEOMETRY, ["grad-cam"]) == ()
     (heatmap,) = explain(classifier, inference, PICTURE, GEOMETRY, ["grad-cam"], top_finding=True)
     assert not heatmap.positive
-
-
-def test_explaining_leaves_no_hook_and_no_graph(classifier: Classifier, inference: Inference) -> None:
-    grad_cam(classifier, inference, inference.findings, GEOMETRY)
-    assert not inference.feature_map.requires_grad
-    for module in classifier.network.module.modules():
-        assert not module._forward_hooks
-        assert not module._backward_hooks
-    assert all(parameter.grad is None for parameter in classifier.network.module.parameters())

@@ -37,9 +37,11 @@ from mcads_node.config.sources import PullSection, SourceSection
 from mcads_node.config.tending import TendingSection
 from mcads_node.config.thresholds import ThresholdSet
 from mcads_node.config.tls import TlsSection
+from mcads_node.config.tuning import TUNING, Tuning
 
 __all__ = [
     "CHECKS",
+    "TUNING",
     "AlertsSection",
     "AnalyseSection",
     "AnalysisSection",
@@ -78,6 +80,7 @@ __all__ = [
     "ThresholdSet",
     "TlsPeerSection",
     "TlsSection",
+    "Tuning",
     "WebhookSection",
     "When",
     "hours_of",

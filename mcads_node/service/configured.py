@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import contextlib
-import os
 from collections.abc import Iterable
 from pathlib import Path
 
 from mcads_node.association import Timeouts
 from mcads_node.calibration import Calibration, read_calibration
-from mcads_node.compute import Compute
 from mcads_node.config import Configuration, NodeConfig, Rule, TlsPeerSection, load_configuration
 from mcads_node.deliver.send import Caller, DestinationAddress
 from mcads_node.disk import DiskGuard
@@ -17,11 +15,7 @@ from mcads_node.errors import ModelUnusable
 from mcads_node.model_store.store import ModelStore
 from mcads_node.shipped import shipped_folder
 from mcads_node.state import weights_dir
-from mcads_node.task import WorkerSettings
 from mcads_node.tls import PeerTls, Tls, TlsFiles
-
-#: what "auto" stops at: each worker holds a model of its own
-_MOST_WORKERS = 8
 
 
 def load(config: Path) -> Configuration:
@@ -150,22 +144,3 @@ def disk_guard_of(config: NodeConfig) -> DiskGuard:
     """Watch the disk of the data folder, which must exist."""
     disk = config.disk
     return DiskGuard(config.node.data_dir, disk.alert_below_mib << 20, disk.refuse_below_mib << 20)
-
-
-def compute_of(configuration: Configuration) -> Compute:
-    """Make the worker processes, not yet started."""
-    analysis = configuration.node.analysis
-    processors = len(os.sched_getaffinity(0))
-    workers = min(processors, _MOST_WORKERS) if analysis.workers == "auto" else analysis.workers
-    settings = WorkerSettings(
-        models_dir=shipped_folder("models"),
-        weights_dir=weights_dir(configuration.node.node.data_dir),
-        model=analysis.model,
-        others=models_of(configuration.node, configuration.rules)[1:],
-        allow_demonstration=analysis.allow_demonstration_models,
-        memory_limit_mib=analysis.memory_limit_mib,
-        calibration=calibration_of(configuration.node),
-        engine=analysis.engine,
-        threads=1 if analysis.threads == "auto" else analysis.threads,
-    )
-    return Compute(settings, workers, analysis.timeout_seconds)

@@ -1,0 +1,87 @@
+"""How much of the machine analysis takes: configured, else tuned, else one worker a processor."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from typing import Final, Literal
+
+import structlog
+
+from mcads_node.compute import Compute
+from mcads_node.config import TUNING, Configuration, NodeConfig, Tuning
+from mcads_node.errors import ConfigError
+from mcads_node.service.configured import calibration_of, models_of
+from mcads_node.shipped import shipped_folder
+from mcads_node.state import weights_dir
+from mcads_node.task import WorkerSettings
+from mcads_node.yamlfile import load_yaml
+
+log = structlog.stdlib.get_logger(__name__)
+
+#: what "auto" stops at: each worker holds a model of its own
+MOST_WORKERS: Final = 8
+
+
+@dataclass(frozen=True, kw_only=True)
+class Share:
+    """How much of the machine analysis takes."""
+
+    workers: int
+    #: of each
+    threads: int
+    engine: Literal["auto", "torch", "openvino"]
+
+
+def compute_of(configuration: Configuration) -> Compute:
+    """Make the worker processes, not yet started: as many as configured, else tuned, else one a processor."""
+    analysis = configuration.node.analysis
+    tuned = tuning_of(configuration.node)
+    share = Share(
+        workers=_chosen(analysis.workers, tuned.workers if tuned else min(processors(), MOST_WORKERS)),
+        threads=_chosen(analysis.threads, tuned.threads if tuned else 1),
+        engine=tuned.engine if tuned and analysis.engine == "auto" else analysis.engine,
+    )
+    return compute_with(configuration, share)
+
+
+def _chosen(configured: Literal["auto"] | int, otherwise: int) -> int:
+    return otherwise if configured == "auto" else configured
+
+
+def compute_with(configuration: Configuration, share: Share) -> Compute:
+    """Make worker processes with a share of the machine, not yet started."""
+    analysis = configuration.node.analysis
+    settings = WorkerSettings(
+        models_dir=shipped_folder("models"),
+        weights_dir=weights_dir(configuration.node.node.data_dir),
+        model=analysis.model,
+        others=models_of(configuration.node, configuration.rules)[1:],
+        allow_demonstration=analysis.allow_demonstration_models,
+        memory_limit_mib=analysis.memory_limit_mib,
+        calibration=calibration_of(configuration.node),
+        engine=share.engine,
+        threads=share.threads,
+    )
+    return Compute(settings, share.workers, analysis.timeout_seconds)
+
+
+def processors() -> int:
+    """Count the processors that this process may use."""
+    return len(os.sched_getaffinity(0))
+
+
+def tuning_of(node: NodeConfig) -> Tuning | None:
+    """Read what ``mcads-node tune`` found out; None where it was not run for this machine and this model."""
+    path = node.node.data_dir / TUNING
+    if not path.is_file():
+        return None
+    try:
+        tuning = load_yaml(path, Tuning)
+    except ConfigError as error:
+        log.warning("tuning.unreadable", reason=str(error))
+        return None
+    if (tuning.processors, tuning.model) != (processors(), node.analysis.model):
+        log.warning("tuning.of_another", file=str(path), model=tuning.model, processors=tuning.processors)
+        return None
+    return tuning
