@@ -72,8 +72,10 @@ def tune(
 ) -> None:
     """Measure how many workers, with how many threads and which engine, this machine takes best.
 
-    Writes it down as tuning.yaml in the data folder; where analysis.workers, threads and engine are auto, a node
-    goes by it from its next start on. The machine should do nothing else meanwhile: stop the node first.
+    Writes it down as tuning.yaml in the data folder; where analysis.workers, threads and engine are auto, a
+    node goes by it from its next start on. The machine should do nothing else meanwhile: stop the node first.
+
+    Exits with 69 if the model cannot be used.
 
     Example: mcads-node tune --config /etc/mcads-node/node.yaml
     """

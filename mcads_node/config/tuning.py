@@ -13,7 +13,7 @@ TUNING: Final = "tuning.yaml"
 
 
 class Tuning(Section):
-    """How much of this machine analysis takes best; for the machine and the model that it was measured with."""
+    """How much of this machine analysis takes best, for the processors and the model it was measured with."""
 
     processors: Annotated[int, Field(ge=1)]
     model: str
