@@ -31,8 +31,8 @@ SAMPLES: Final = 8
 NOISE: Final = 0.1
 #: percentile of a map that becomes 1
 PERCENTILE: Final = 99.0
-#: copies in one pass: each keeps 80 to 160 MB until its gradient is there
-_BATCH: Final = 4
+#: copies in one pass: each keeps 80 to 160 MB until its gradient is there, and more are hardly quicker
+_BATCH: Final = 2
 
 
 def pli(

@@ -72,7 +72,9 @@ class Guided:
 
     def __init__(self, network: nn.Module) -> None:
         self._network = network
-        for module in network.modules():
+        # its last rectifier is a function, which cannot have a hook
+        self._last = nn.ReLU()
+        for module in (*network.modules(), self._last):
             if isinstance(module, nn.ReLU):
                 module.inplace = False
                 module.register_full_backward_hook(lambda _module, given, _taken: (given[0].clamp(min=0),))
@@ -81,7 +83,7 @@ class Guided:
         total = np.zeros(copies.shape[1:])
         for copy in copies:
             image = torch.from_numpy(copy[None, None]).requires_grad_()
-            features = nn.functional.relu(self._network.features(image))
+            features = self._last(self._network.features(image))
             self._network.classifier(features.mean(dim=(2, 3)))[0, column].backward()
             total += image.grad[0, 0].double().numpy()
         magnitude = np.abs(total / len(copies))
