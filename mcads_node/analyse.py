@@ -19,10 +19,10 @@ from mcads_node.admit import admit
 from mcads_node.classifier import Classifier
 from mcads_node.errors import ReportImpossible
 from mcads_node.explain import explain
-from mcads_node.finding import COMBINED, GRAD_CAM, Algorithm, Heatmap
+from mcads_node.finding import COMBINED, GRAD_CAM, Algorithm, Finding, Heatmap
 from mcads_node.gate import failed_checks
 from mcads_node.infer import infer
-from mcads_node.instance import Declined, Radiograph
+from mcads_node.instance import Declined, InputCheck, Radiograph
 from mcads_node.profile import OF_IMAGES, wanted
 from mcads_node.read.device import device_of
 from mcads_node.read.radiograph import header_of, read_dataset, read_radiograph
@@ -37,6 +37,8 @@ from mcads_node.resample import geometry_for, model_input
 from mcads_node.result import ImageReading, ObjectKind, Referenced, Rendition, ReportContext, ResultObject
 from mcads_node.route import Route, Subject, read_subject, route, route_by
 from mcads_node.task import Analysis, AnalysisRequest, Composed, HeatmapRecord, ReadingRecord, ReportRequest
+from mcads_node.triage import triage
+from mcads_node.triage_level import Triage
 
 #: kinds without which there is no report: where one cannot be made, the reason is the study's
 _INDISPENSABLE: Final = frozenset({ObjectKind.SR, ObjectKind.SUMMARY, ObjectKind.HEATMAP})
@@ -61,7 +63,7 @@ _OF_THE_STUDY: Final[
 def analyse(
     request: AnalysisRequest, classifier_of: Callable[[str | None], Classifier]
 ) -> Analysis | Declined:
-    """Lead one radiograph along its way: admit, route, read, gate, infer, explain, draw.
+    """Lead one radiograph along its way: admit, route, read, gate, infer, triage, explain, draw.
 
     Parameters
     ----------
@@ -103,6 +105,7 @@ def analyse(
         threshold_set=threshold_set,
         view=radiograph.view,
         device=device_of(radiograph.header),
+        triage=_triaged(inference.findings, radiograph.checks, request),
         findings=inference.findings,
         checks=radiograph.checks,
         header=_encoded(radiograph.header),
@@ -141,6 +144,12 @@ def _thresholds(
         if each.version in (None, manifest.version):
             return each.name, {**each.thresholds, **routed.thresholds}
     return None, routed.thresholds
+
+
+def _triaged(
+    findings: Sequence[Finding], checks: Sequence[InputCheck], request: AnalysisRequest
+) -> Triage | None:
+    return None if request.triage is None else triage(findings, checks, request.triage)
 
 
 def _pictured(heatmaps: tuple[Heatmap, ...]) -> Heatmap | None:
@@ -251,6 +260,7 @@ def _reading(record: ReadingRecord, heatmaps: Sequence[HeatmapRecord]) -> ImageR
         thumbnail=record.thumbnail,
         shown=record.shown,
         heatmaps=tuple(each.referenced for each in heatmaps),
+        triage=record.triage,
     )
 
 

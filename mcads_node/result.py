@@ -10,6 +10,7 @@ from pydicom.dataset import Dataset
 
 from mcads_node.finding import Finding
 from mcads_node.instance import InputCheck, View
+from mcads_node.triage_level import Triage
 
 
 class ObjectKind(StrEnum):
@@ -109,6 +110,8 @@ class ImageReading:
     shown: str | None = None
     #: each heatmap object made of this image
     heatmaps: tuple[Referenced, ...] = ()
+    #: None: no rules of triage are configured
+    triage: Triage | None = None
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -7,12 +7,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from mcads_node.calibration import Calibration
-from mcads_node.config import Rule
+from mcads_node.config import Rule, TriageRules
 from mcads_node.finding import Algorithm, Finding
 from mcads_node.instance import Circumstances, InputCheck, View
 from mcads_node.profile import Profile
 from mcads_node.result import ObjectKind, Referenced, Rendition, ReportContext, ResultObject
 from mcads_node.route import Route
+from mcads_node.triage_level import Triage
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -32,6 +33,8 @@ class AnalysisRequest:
     model: str | None = None
     #: the model of rules that name none
     default_model: str = ""
+    #: None: images get no triage level
+    triage: TriageRules | None = None
     #: whether what is found is only recorded: then no objects are made
     shadow: bool = False
     #: what each destination wants, by its name; those of the route are looked up
@@ -62,6 +65,8 @@ class Analysis:
     omitted: tuple[str, ...] = ()
     #: which device made the image; empty: the header does not say
     device: str = ""
+    #: None: no rules of triage are configured
+    triage: Triage | None = None
 
     def record(self) -> ReadingRecord:
         """Give what a report needs of this analysis."""
@@ -72,6 +77,7 @@ class Analysis:
             header=self.header,
             thumbnail=self.thumbnail,
             shown=self.shown,
+            triage=self.triage,
             heatmaps=tuple(
                 HeatmapRecord(
                     referenced=(result.sop_class_uid, result.sop_instance_uid, result.series_instance_uid),
@@ -106,6 +112,8 @@ class ReadingRecord:
     #: label of the finding whose heatmap is drawn in it, or ``grad-cam-combined``
     shown: str | None
     heatmaps: tuple[HeatmapRecord, ...]
+    #: None: no rules of triage were configured
+    triage: Triage | None = None
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -157,3 +165,5 @@ class WorkerSettings:
     memory_limit_mib: int
     #: of the site; None: scores stay scores
     calibration: Calibration | None = None
+    #: of the site; None: images get no triage level
+    triage: TriageRules | None = None

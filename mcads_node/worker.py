@@ -116,7 +116,9 @@ class _Work:
 
     def analyse(self, request: AnalysisRequest) -> Analysis | Declined:
         self._let_go_of_others(request)
-        return steps.analyse(replace(request, default_model=self._settings.model), self._classifier)
+        settings = self._settings
+        known = replace(request, default_model=settings.model, triage=settings.triage)
+        return steps.analyse(known, self._classifier)
 
     def _let_go_of_others(self, request: AnalysisRequest) -> None:
         """Forget models that were loaded and that no rule names any more."""

@@ -112,3 +112,4 @@ class NodeConfig(Section):
     drift: DriftSection = DriftSection()
     audit: AuditSection | None = None
     routes: Path = Path("routes.yaml")
+    triage: Path | None = None

@@ -40,6 +40,8 @@ NO_UNITS: Final = Code("1", "UCUM", "no units")
 PRESENCE: Final = Code("705057003", "SCT", "Presence")
 IMAGE_QUALITY: Final = Code("111101", "DCM", "Image Quality")
 QUALITY_ASSESSMENT: Final = Code("111050", "DCM", "Quality Assessment")
+#: "Triage index (assessment scale)"
+TRIAGE_INDEX: Final = Code("273887006", "SCT", "Triage index")
 
 #: CID 240
 PRESENCES: Final[Mapping[Presence, Code]] = MappingProxyType(

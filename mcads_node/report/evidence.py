@@ -112,6 +112,12 @@ def thresholds_of(readings: Iterable[ImageReading]) -> dict[str, float]:
     }
 
 
+def triage_rules_of(readings: Iterable[ImageReading]) -> str:
+    """Name the rules of triage that images were held against: other rules make another result."""
+    digests = {reading.triage.digest for reading in readings if reading.triage is not None}
+    return f"triage {','.join(sorted(digests))}" if digests else ""
+
+
 def reference(header: Dataset, purpose: Code | None = None) -> Dataset:
     """Refer to a source, and say what for."""
     item = content_items.instance_reference(header.SOPClassUID, header.SOPInstanceUID)

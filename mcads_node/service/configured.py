@@ -165,5 +165,6 @@ def compute_of(configuration: Configuration) -> Compute:
         allow_demonstration=analysis.allow_demonstration_models,
         memory_limit_mib=analysis.memory_limit_mib,
         calibration=calibration_of(configuration.node),
+        triage=configuration.triage,
     )
     return Compute(settings, workers, analysis.timeout_seconds)

@@ -17,6 +17,7 @@ from mcads_node.service import (
     check_model,
     destination_address,
     disk_guard_of,
+    labels_of,
     load,
     model_store,
     models_of,
@@ -24,6 +25,7 @@ from mcads_node.service import (
 )
 from mcads_node.state import open_state
 from mcads_node.tls import Tls, now
+from mcads_node.triage import may_hold
 from mcads_node.verbs.check_result import CheckResult
 from mcads_node.verbs.sources import check_sources
 
@@ -45,6 +47,7 @@ def run_checks(config: Path) -> list[CheckResult]:
     results += [
         CheckResult(name="routes", ok=True, warning=True, text=each) for each in _cautions(configuration)
     ]
+    results += _triage(configuration)
     if not configuration.node.requestors:
         text = "requestors is empty: nobody may send"
         results.append(CheckResult(name="requestors", ok=False, text=text))
@@ -96,6 +99,20 @@ def _cautions(configuration: Configuration) -> Iterator[str]:
         there = store.manifest(name).version
         if each.version not in (None, there):
             yield f"threshold set {each.name!r} is for version {each.version} of {name}, here is {there}"
+
+
+def _triage(configuration: Configuration) -> Iterator[CheckResult]:
+    rules = configuration.triage
+    if rules is None:
+        return
+    text = f"{configuration.node.triage}: {len(rules.rules)} rules, SHA-256 {rules.digest[:16]}…"
+    yield CheckResult(name="triage", ok=True, text=text)
+    labels = labels_of()
+    for model in models_of(configuration.node, configuration.rules):
+        never = [repr(rule.name) for rule in rules.rules if not may_hold(rule, labels[model])]
+        if never:
+            text = f"{model} lacks the findings of {', '.join(never)}: there they never hold"
+            yield CheckResult(name="triage", ok=True, warning=True, text=text)
 
 
 def _models(configuration: Configuration) -> Iterator[CheckResult]:

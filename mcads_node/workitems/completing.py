@@ -13,6 +13,7 @@ from mcads_node.workitems.codec import (
     algorithm_to_json,
     checks_to_json,
     findings_to_json,
+    triage_to_json,
 )
 from mcads_node.workitems.completeness import due_of_report
 from mcads_node.workitems.engine import Transaction
@@ -155,6 +156,7 @@ def _insert_analysis(tx: Transaction, item: Workitem, outcome: InstanceAnalysed)
             max_wait_seconds=outcome.max_wait_seconds,
             analysed_at=tx.now,
             device=outcome.device,
+            triage=null() if outcome.triage is None else triage_to_json(outcome.triage),
         )
         .returning(analyses.c.id)
     ).scalar_one()
