@@ -23,6 +23,7 @@ from mcads_node.cli import app
 from mcads_node.config import Configuration, NodeConfig, RuleBook
 from mcads_node.config.node import AnalysisSection, NodeSection
 from mcads_node.errors import ConfigError, InstanceUnreadable, ModelUnusable, PermanentError
+from mcads_node.evaluation.thresholds import read_thresholds
 from mcads_node.infer import infer
 from mcads_node.read.picture import is_picture, read_picture
 from mcads_node.scoring import score
@@ -246,6 +247,34 @@ def test_a_calibration_is_made_and_used(
     # the file is not written over
     again = cli.invoke(app, shlex.split(line))
     assert isinstance(again.exception, PermanentError)
+
+
+def test_thresholds_that_were_found_can_be_judged_on_other_patients(
+    scored: ScoredSet, cli: CliRunner, tmp_path: Path
+) -> None:
+    """What ``models thresholds`` prints is what ``models evaluate`` reads."""
+    line = f"models thresholds {DEMONSTRATION} --images i --labels l.csv --target sensitivity=0.9"
+    file = tmp_path / "found.yaml"
+    file.write_text(cli.invoke(app, shlex.split(line)).stdout, encoding="utf-8")
+    found = read_thresholds(file, scored.manifest)
+    assert set(found) == {"Effusion"}
+    done: list[tuple[int, int]] = []
+    own = evaluate(replace(scored, thresholds=found), None, lambda *each: done.append(each))
+    assert done[-1] == (1000, 1000)
+    before = evaluate(scored, None)
+    assert own["own_thresholds"] == found
+    assert before["own_thresholds"] == {}
+    for told, threshold in ((own, found["Effusion"]), (before, scored.manifest.thresholds["Effusion"])):
+        effusion = next(each for each in told["labels"] if each["label"] == "Effusion")
+        assert effusion["threshold"] == threshold
+    assert next(each for each in own["labels"] if each["label"] == "Effusion")["sensitivity"]["value"] >= 0.9
+
+
+def test_thresholds_of_another_model_are_refused(scored: ScoredSet, tmp_path: Path) -> None:
+    file = tmp_path / "found.yaml"
+    file.write_text("analyse:\n  thresholds:\n    Effusion: 0.4\n    Hernia: 0.5\n", encoding="utf-8")
+    with pytest.raises(ConfigError, match=r"found.yaml:4: analyse.thresholds.Hernia: .* has no such label"):
+        read_thresholds(file, scored.manifest)
 
 
 def test_what_a_calibration_says_can_be_evaluated(scored: ScoredSet, tmp_path: Path) -> None:
