@@ -16,6 +16,7 @@ import pydicom
 from pydicom.dataset import Dataset
 
 from mcads_node.admit import admit
+from mcads_node.calibration import calibration_for
 from mcads_node.classifier import Classifier
 from mcads_node.errors import ReportImpossible
 from mcads_node.explain import explain
@@ -86,7 +87,7 @@ def analyse(
     routed = _routed(subject, request)
     if isinstance(routed, Declined):
         return routed
-    classifier = classifier_of(request.model or routed.model)
+    classifier = _speaking(classifier_of(request.model or routed.model), request, routed)
     threshold_set, thresholds = _thresholds(routed, request, classifier)
     radiograph = read_radiograph(read_dataset(request.data))
     rows, columns = radiograph.pixels.shape
@@ -128,6 +129,12 @@ def _routed(subject: Subject, request: AnalysisRequest) -> Route | Declined:
     if isinstance(routed, Route) and request.shadow:
         return replace(routed, explain=(), send_to=())
     return routed
+
+
+def _speaking(classifier: Classifier, request: AnalysisRequest, routed: Route) -> Classifier:
+    """Give the classifier with the calibration of the route's site, or the only one of its model."""
+    calibration = calibration_for(request.calibrations, classifier.manifest.name, routed.calibration)
+    return classifier.speaking_through(calibration)
 
 
 def _thresholds(

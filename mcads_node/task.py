@@ -33,6 +33,8 @@ class AnalysisRequest:
     model: str | None = None
     #: the model of rules that name none
     default_model: str = ""
+    #: of sites, of each model and site one at most; what a worker was started with
+    calibrations: tuple[Calibration, ...] = ()
     #: None: images get no triage level
     triage: TriageRules | None = None
     #: whether what is found is only recorded: then no objects are made
@@ -163,7 +165,7 @@ class WorkerSettings:
     allow_demonstration: bool = True
     #: of address space beyond what the interpreter has at its start, in MiB
     memory_limit_mib: int
-    #: of the site; None: scores stay scores
-    calibration: Calibration | None = None
+    #: of sites, of each model and site one at most
+    calibrations: tuple[Calibration, ...] = ()
     #: of the site; None: images get no triage level
     triage: TriageRules | None = None

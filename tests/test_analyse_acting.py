@@ -149,8 +149,8 @@ class Loads:
     def __init__(self) -> None:
         self.names: list[str] = []
 
-    def __call__(self, _store: ModelStore, name: str, *, threads: int, calibration: None) -> Classifier:
-        assert threads == 1 and calibration is None
+    def __call__(self, _store: ModelStore, name: str, *, threads: int) -> Classifier:
+        assert threads == 1
         self.names.append(name)
         return cast(Classifier, f"classifier of {name}")
 

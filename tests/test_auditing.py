@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 import shlex
+import shutil
 from collections.abc import Iterator
 from contextlib import nullcontext
 from dataclasses import replace
@@ -17,17 +18,17 @@ import yaml
 from PIL import Image
 from typer.testing import CliRunner
 
-from mcads_node.calibration import Unsealed, read_calibration
+from mcads_node.calibration import Unsealed, calibration_for, read_calibration
 from mcads_node.classifier import Classifier, load_classifier
 from mcads_node.cli import app
-from mcads_node.config import Configuration, NodeConfig, RuleBook
+from mcads_node.config import Configuration, NodeConfig, Rule, RuleBook
 from mcads_node.config.node import AnalysisSection, NodeSection
 from mcads_node.errors import ConfigError, InstanceUnreadable, ModelUnusable, PermanentError
 from mcads_node.evaluation.thresholds import read_thresholds
 from mcads_node.infer import infer
 from mcads_node.read.picture import is_picture, read_picture
 from mcads_node.scoring import score
-from mcads_node.service import check_model
+from mcads_node.service import check_model, check_models
 from mcads_node.task import Scored
 from mcads_node.verbs import scored as scored_module
 from mcads_node.verbs.evaluation import calibrate, evaluate
@@ -35,6 +36,7 @@ from mcads_node.verbs.scored import Inputs, ScoredSet, score_images
 from tests.documents import commands
 from tests.encodings import data_set, part10, picture
 from tests.model_samples import DEMONSTRATION, shipped_store, small_inputs
+from tests.test_analyse_acting import analysed, request
 from tests.test_calibration import parts
 
 COUNT = 50
@@ -314,8 +316,8 @@ def test_thresholds_are_printed_as_yaml(cli: CliRunner) -> None:
 # --- the node's own configuration
 
 
-def configured(inputs: Inputs, file: Path) -> Configuration:
-    analysis = AnalysisSection(model=DEMONSTRATION, allow_demonstration_models=True, calibration=file)
+def configured(inputs: Inputs, *files: Path) -> Configuration:
+    analysis = AnalysisSection(model=DEMONSTRATION, allow_demonstration_models=True, calibration=files)
     node = NodeConfig(node=NodeSection(data_dir=inputs.data_dir), analysis=analysis)
     return Configuration(node=node, book=RuleBook())
 
@@ -329,9 +331,44 @@ def test_a_node_refuses_a_calibration_of_another_model(
     wrong = tmp_path / "wrong.yaml"
     wrong.write_text(yaml.safe_dump(Unsealed.model_validate(parts()).seal().model_dump(mode="json")))
     with pytest.raises(ModelUnusable, match=r"wrong\.yaml: it is for model densenet121-res224-all"):
-        check_model(configured(inputs, wrong).node, DEMONSTRATION)
+        check_models(configured(inputs, right, wrong).node, ())
+    other = tmp_path / "other.yaml"
+    plain = read_calibration(right).model_dump(mode="json", exclude={"digest"})
+    plain["model"]["version"] += 1
+    other.write_text(yaml.safe_dump(Unsealed.model_validate(plain).seal().model_dump(mode="json")))
+    with pytest.raises(ModelUnusable, match=r"other\.yaml: it is for model mcads-demo, version 2"):
+        check_model(configured(inputs, other).node, DEMONSTRATION)
+    with pytest.raises(ModelUnusable, match=r"is for model mcads-demo at North too"):
+        check_models(configured(inputs, right, shutil.copy(right, tmp_path / "again.yaml")).node, ())
     with pytest.raises(ConfigError, match="cannot be read"):
         check_model(configured(inputs, tmp_path / "none.yaml").node, DEMONSTRATION)
+
+
+def test_each_site_has_a_calibration_of_its_own(
+    inputs: Inputs, scored: ScoredSet, classifier: Classifier, tmp_path: Path
+) -> None:
+    files = [tmp_path / f"{site}.yaml" for site in ("North", "South")]
+    made = [calibrate(scored, file.stem, "platt", file) for file in files]
+    assert calibration_for(made, DEMONSTRATION, "South") is made[1]
+    # of several none is taken that nobody asked for; of another model none is
+    assert calibration_for(made, DEMONSTRATION) is None
+    assert calibration_for(made[:1], DEMONSTRATION) is made[0]
+    assert calibration_for(made[:1], DEMONSTRATION, "South") is None
+    assert calibration_for(made[:1], "other", "North") is None
+    spoken = {classifier.speaking_through(each).algorithm.device_uid for each in (*made, None)}
+    assert len(spoken) == 3 and classifier.calibration is None
+    rule = {"explain": [], "calibration": "South"}
+    asked, _ = analysed(classifier, request(rule, calibrations=tuple(made)))
+    assert asked.algorithm.calibration == made[1].mark
+    assert [f.label for f in asked.findings if f.probability is not None] == ["Effusion"]
+    wanted = [
+        Rule.model_validate({"name": site, "when": {}, "analyse": {"calibration": site}, "send_to": ["pacs"]})
+        for site in ("North", "South")
+    ]
+    node = configured(inputs, *files).node
+    assert list(check_models(node, wanted)) == [DEMONSTRATION]
+    with pytest.raises(ModelUnusable, match=r"rule 'South': .* for site 'South' \(there is: North\)"):
+        check_models(configured(inputs, files[0]).node, wanted)
 
 
 def test_a_relative_calibration_is_refused() -> None:

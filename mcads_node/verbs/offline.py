@@ -106,7 +106,7 @@ def offline_compute(
         weights_dir=weights_dir(data_dir),
         model=model,
         memory_limit_mib=_MEMORY_LIMIT_MIB,
-        calibration=calibration,
+        calibrations=() if calibration is None else (calibration,),
         triage=triage,
     )
     compute = Compute(settings, workers=workers, timeout_seconds=_TIMEOUT_SECONDS)

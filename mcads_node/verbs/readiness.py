@@ -12,7 +12,8 @@ from mcads_node.errors import ConfigError, ModelUnusable, NodeError, PeerUnreach
 from mcads_node.profile import negotiated, renditions
 from mcads_node.result import ObjectKind, Rendition
 from mcads_node.service import (
-    calibration_of,
+    calibration_faults,
+    calibrations_of,
     caller_of,
     check_model,
     destination_address,
@@ -116,20 +117,32 @@ def _triage(configuration: Configuration) -> Iterator[CheckResult]:
 
 
 def _models(configuration: Configuration) -> Iterator[CheckResult]:
-    for name in models_of(configuration.node, configuration.rules):
-        yield _model(configuration.node, name)
+    node, rules = configuration.node, configuration.rules
+    for name in models_of(node, rules):
+        yield _model(node, name)
+    try:
+        for fault in calibration_faults(node, rules):
+            yield CheckResult(name="calibration", ok=False, text=fault)
+        spoken = [each.model.name for each in calibrations_of(node).values()]
+    except ConfigError as error:
+        yield CheckResult(name="calibration", ok=False, text=str(error))
+        return
+    for rule in rules:
+        model = rule.analyse and (rule.analyse.model or node.analysis.model)
+        if rule.analyse and rule.analyse.calibration is None and spoken.count(model or "") > 1:
+            text = f"rule {rule.name!r} names no site: of several calibrations of {model} it uses none"
+            yield CheckResult(name="calibration", ok=True, warning=True, text=text)
 
 
 def _model(node: NodeConfig, name: str) -> CheckResult:
     try:
         digest = check_model(node, name)
-        calibration = calibration_of(node) if name == node.analysis.model else None
+        calibrations = [each for each in calibrations_of(node).values() if each.model.name == name]
     except (ModelUnusable, ConfigError) as error:
         return CheckResult(name="model", ok=False, text=str(error))
     text = f"{name}: weights verified, SHA-256 {digest[:16]}…"
-    if calibration is not None:
-        labels = f"{len(calibration.labels)} labels"
-        text += f"; calibrated at {calibration.site} ({labels}), SHA-256 {calibration.digest[:16]}…"
+    for each in calibrations:
+        text += f"; calibrated at {each.site} ({len(each.labels)} labels), SHA-256 {each.digest[:16]}…"
     return CheckResult(name="model", ok=True, text=text)
 
 
