@@ -339,7 +339,7 @@ def test_a_node_refuses_a_calibration_of_another_model(
     with pytest.raises(ModelUnusable, match=r"other\.yaml: it is for model mcads-demo, version 2"):
         check_model(configured(inputs, other).node, DEMONSTRATION)
     with pytest.raises(ModelUnusable, match=r"is for model mcads-demo at North too"):
-        check_models(configured(inputs, right, shutil.copy(right, tmp_path / "again.yaml")).node, ())
+        check_models(configured(inputs, right, Path(shutil.copy(right, tmp_path / "again.yaml"))).node, ())
     with pytest.raises(ConfigError, match="cannot be read"):
         check_model(configured(inputs, tmp_path / "none.yaml").node, DEMONSTRATION)
 
