@@ -159,6 +159,7 @@ def drift(
     reference: Annotated[
         bool, typer.Option("--set-reference", help="Compare with these weeks from now on.")
     ] = False,
+    model: Annotated[str | None, typer.Option(help="Of this model; none: the node's own.")] = None,
     as_json: JsonOption = False,
 ) -> None:
     """Compare the distribution of scores, by device and week, with that of a reference.
@@ -169,9 +170,9 @@ def drift(
 
     configure_logs()
     if reference:
-        span = set_reference(config, weeks)
+        span = set_reference(config, weeks, model)
         err.print(f"the reference is {span.since:%Y-%m-%d} to {span.until:%Y-%m-%d}", highlight=False)
-    told = measure_drift(config, weeks)
+    told = measure_drift(config, weeks, model)
     if as_json:
         print_json(told)
     else:
