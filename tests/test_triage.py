@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import json
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -35,6 +36,7 @@ from mcads_node.triage_level import Basis, Triage, decisive
 from mcads_node.verbs.triaging import show_triage, triage_of_image
 from mcads_node.workitems import Kind
 from mcads_node.workitems.codec import triage_from_json, triage_to_json
+from mcads_node.yamlfile import parse_document
 from tests import referees
 from tests.report_samples import (
     ALGORITHM,
@@ -273,6 +275,28 @@ def test_a_wrong_file_is_told_with_line_and_key(tmp_path: Path, text: str, said:
     with pytest.raises(ConfigError) as caught:
         load_configuration(config, MODELS)
     assert said in "\n".join(map(str, caught.value.problems)), caught.value.problems
+
+
+PLAIN_YAML = st.recursive(
+    st.none() | st.booleans() | st.integers(-1, 6) | st.sampled_from(["any", "Mass", "x"]),
+    lambda inner: (
+        st.lists(inner, max_size=3)
+        | st.dictionaries(st.sampled_from(["findings", "all", "any", "at_least", "margin", "level"]), inner)
+    ),
+    max_leaves=6,
+)
+
+
+@settings(max_examples=60, deadline=None)
+@given(PLAIN_YAML, PLAIN_YAML)
+def test_whatever_stands_in_the_file_is_read_or_refused(when: object, level: object) -> None:
+    text = json.dumps({"rules": [{"name": "a", "level": level, "when": when}]})
+    try:
+        read = parse_document(text, Path("triage.yaml")).fit(TriageRules, {"labels": LABELS})
+    except ConfigError as error:
+        assert all(each.key.startswith("rules") for each in error.problems)
+    else:
+        assert triage(found({}), (), read).level == 5
 
 
 def test_there_are_no_levels_unless_a_file_is_named(tmp_path: Path) -> None:
