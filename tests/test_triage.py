@@ -75,6 +75,10 @@ def found(scores: Mapping[str, float], checks: tuple[InputCheck, ...] = ()) -> t
     )
 
 
+#: reports of few labels are as valid, and several times faster to make and to judge
+FEW = ("Effusion", "Pneumothorax", "Edema", "Pneumonia", "Nodule", "Mass", "Fracture")
+
+
 def image(
     scores: Mapping[str, float],
     *,
@@ -83,7 +87,11 @@ def image(
     number: int = 1,
 ) -> ImageReading:
     plain = ImageReading(
-        header=full(number), view=view, findings=found(scores, checks), checks=checks, thumbnail=b""
+        header=full(number),
+        view=view,
+        findings=tuple(each for each in found(scores, checks) if each.label in FEW),
+        checks=checks,
+        thumbnail=b"",
     )
     return with_triage(plain)
 
@@ -438,14 +446,14 @@ def test_the_report_has_it_as_a_number_in_a_group_of_its_own() -> None:
     assert (index.ValueType, index.MeasuredValueSequence[0].NumericValue) == ("NUM", 1)
     content: Any = srread(io.BytesIO(made.data)).content
     groups = content.get_image_measurement_groups()
-    assert len(groups) == 1 + 2 * (1 + len(LABELS))
+    assert len(groups) == 1 + 2 * (1 + len(FEW))
     sources = {str(each.referenced_sop_instance_uid) for each in groups[0].source_images}
     assert sources == {str(each.header.SOPInstanceUID) for each in STUDY}
     (said,) = [each.TextValue for each in named(made.data, "121106") if "triage" in each.get("TextValue", "")]
     assert said.startswith(f"{CAUTION}. Suggested triage level: 1 of 5.")
     assert "not verified" in said
     # what the report says of its findings is read back as before
-    assert {len(each) for each in findings_in(made.data).values()} == {len(LABELS)}
+    assert {len(each) for each in findings_in(made.data).values()} == {len(FEW)}
     verdicts = referees.dciodvfy(made.data)
     assert (verdicts.errors, verdicts.warnings) == ((), ())
 
