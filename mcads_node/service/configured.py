@@ -14,6 +14,7 @@ from mcads_node.config import Configuration, NodeConfig, Rule, TlsPeerSection, l
 from mcads_node.deliver.send import Caller, DestinationAddress
 from mcads_node.disk import DiskGuard
 from mcads_node.errors import ModelUnusable
+from mcads_node.model_store.manifest import Manifest
 from mcads_node.model_store.store import ModelStore
 from mcads_node.shipped import shipped_folder
 from mcads_node.state import weights_dir
@@ -36,9 +37,10 @@ def load(config: Path) -> Configuration:
 
 
 def labels_of() -> dict[str, tuple[str, ...]]:
-    """Give the labels of each model that is installed, by its name."""
+    """Give the labels of each classifier that is installed, by its name."""
     store = ModelStore(models_dir=shipped_folder("models"), weights_dir=Path())
-    return {name: tuple(store.manifest(name).labels) for name in store.list()}
+    manifests = map(store.describe, store.list())
+    return {each.name: each.labels for each in manifests if isinstance(each, Manifest)}
 
 
 def models_of(node: NodeConfig, rules: Iterable[Rule]) -> tuple[str, ...]:
