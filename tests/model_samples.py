@@ -52,7 +52,7 @@ def seeded(seed: int, outputs: int, architecture: str = "densenet121") -> dict[s
 def _draw(stream: np.random.Generator, name: str, shape: tuple[int, ...]) -> NDArray[np.float32]:
     if len(shape) == 1:
         value = 1.0 if name.endswith(("weight", "running_var")) else 0.0
-        if name.endswith("bn3.weight"):
+        if name.endswith(("bn3.weight", "cb3.cb_unit.1.weight")):
             value = 0.25  # or each residual block of many would double the numbers
         # the input's range is ±1024; what follows works on numbers near 1
         first = name in ("features.norm0.running_var", "bn1.running_var")

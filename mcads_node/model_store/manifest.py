@@ -222,6 +222,6 @@ class AutoencoderManifest(ModelManifest):
 
 
 #: by what a manifest says it is; one that says nothing is a classifier's
-KINDS: Final = MappingProxyType(
+KINDS: Final[Mapping[str, type[ModelManifest]]] = MappingProxyType(
     {"classifier": Manifest, "segmentation": SegmentationManifest, "autoencoder": AutoencoderManifest}
 )

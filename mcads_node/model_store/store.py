@@ -289,8 +289,7 @@ def _read_manifest(path: Path) -> ModelManifest:
         raise ConfigError(
             [Problem(file=str(path), line=document.lines.get(("kind",)), key="kind", message=message)]
         )
-    manifest: ModelManifest = document.fit(KINDS[kind])
-    return manifest
+    return document.fit(KINDS[kind])
 
 
 def _is_name(name: str) -> bool:
