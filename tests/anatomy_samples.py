@@ -27,7 +27,10 @@ SEGMENTATION = Algorithm(
 MEASURED = AnatomyReading(algorithm=SEGMENTATION, cardiothoracic_ratio=0.5234)
 REFUSED = AnatomyReading(
     algorithm=SEGMENTATION,
-    refusals=("The mask of the heart is in pieces.", "The ratio would be 0.93, which no chest has."),
+    refusals=(
+        "The mask of the heart is in pieces.",
+        "The heart would be 93% as wide as the thorax, which cannot be.",
+    ),
 )
 OTHER = replace(SEGMENTATION, weights_digest="0" * 64, device_uid="2.25.7", caution=CAUTION)
 

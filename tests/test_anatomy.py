@@ -88,7 +88,7 @@ REFUSALS: list[tuple[dict[str, Ellipse | Mask], str]] = [
     ({"heart": BELOW}, "does not lie at the height of the lungs"),
     (
         {"heart": replace(CHEST[HEART], width=0.15, height=0.3)},
-        "The ratio would be 0.19, which no chest has.",
+        "The heart would be 19% as wide as the thorax, which",
     ),
 ]
 

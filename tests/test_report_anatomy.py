@@ -93,7 +93,7 @@ def test_a_ratio_that_is_not_there_has_reasons_and_no_number() -> None:
     assert groups(report) == []
     assert comments(report)[-1] == (
         "PA image 1: No cardiothoracic ratio: The mask of the heart is in pieces. "
-        "The ratio would be 0.93, which no chest has."
+        "The heart would be 93% as wide as the thorax, which cannot be."
     )
 
 
@@ -121,7 +121,7 @@ def test_another_segmentation_model_makes_another_object(make: Any) -> None:
 def test_the_words_say_whose_masks_and_that_nobody_verified_them() -> None:
     said = wording.anatomy_text(images()[0])
     assert said == "Cardiothoracic ratio 0.52 (from automatic masks of pspnet-chestx-det, not verified)"
-    assert "AP: the heart is magnified" in wording.anatomy_text(images(view=View.AP)[0])
+    assert "the AP view magnifies the heart" in wording.anatomy_text(images(view=View.AP)[0])
     assert CAUTION in wording.anatomy_text(images(replace(MEASURED, algorithm=OTHER))[0])
     lithuanian = wording.anatomy_text(images()[0], translator("lt"))
     assert lithuanian.startswith("Širdies ir krūtinės ląstos indeksas 0,52")

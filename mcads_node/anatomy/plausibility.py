@@ -49,7 +49,7 @@ def ratio_refusals(ratio: float) -> tuple[str, ...]:
     """Say what speaks against a cardiothoracic ratio."""
     if LEAST_RATIO <= ratio <= GREATEST_RATIO:
         return ()
-    return (f"The ratio would be {ratio:.2f}, which no chest has.",)
+    return (f"The heart would be {ratio:.0%} as wide as the thorax, which cannot be.",)
 
 
 def _of_one(name: str, shape: Shape) -> Iterator[str]:

@@ -57,7 +57,7 @@ FORMS: Final = (
     N_("The masks of the lungs do not lie side by side, the right one on the left of the image."),
     N_("The mask of the heart does not lie between those of the lungs."),
     N_("The mask of the heart does not lie at the height of the lungs."),
-    N_("The ratio would be {ratio}, which no chest has."),
+    N_("The heart would be {share} as wide as the thorax, which cannot be."),
     N_("Patient Orientation (0020,0020) says that the image is mirrored."),
     # why an image was declined (admit, route)
     N_("it is a result of this product coming back (Manufacturer (0008,0070))"),

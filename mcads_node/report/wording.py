@@ -287,7 +287,7 @@ def anatomy_text(reading: ImageReading, tr: Translator = ENGLISH) -> str:
     ratio = tr("Cardiothoracic ratio {ratio}", ratio=tr.number(anatomy.cardiothoracic_ratio))
     about = [tr("from automatic masks of {model}, not verified", model=anatomy.algorithm.name)]
     if reading.view is View.AP:
-        about.append(tr("AP: the heart is magnified"))
+        about.append(tr("the AP view magnifies the heart"))
     if anatomy.algorithm.caution:
         about.append(tr(anatomy.algorithm.caution))
     return f"{ratio} ({'; '.join(about)})"
