@@ -14,6 +14,7 @@ from torch import Tensor
 
 from mcads_node import __version__
 from mcads_node.architectures import ARCHITECTURES, Network
+from mcads_node.architectures.device import device_named
 from mcads_node.architectures.filling import fill
 from mcads_node.calibration import Calibration
 from mcads_node.errors import ModelUnusable
@@ -178,23 +179,6 @@ def load_classifier(
     classifier = Classifier(manifest, network, where, weights.digest, calibration)
     classifier.forward(torch.zeros(1, 1, classifier.input_size, classifier.input_size))
     return classifier
-
-
-def device_named(wanted: str) -> torch.device:
-    """Give the device that ``auto``, ``cpu``, ``cuda`` or ``cuda:N`` names; ModelUnusable: there is none."""
-    if wanted == "auto":
-        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    try:
-        device = torch.device(wanted)
-    except RuntimeError as error:
-        raise ModelUnusable(f"device: expected auto, cpu, cuda or cuda:N, found {wanted!r}") from error
-    if device.type not in ("cpu", "cuda"):
-        raise ModelUnusable(f"device: expected auto, cpu, cuda or cuda:N, found {wanted!r}")
-    if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
-        raise ModelUnusable(
-            f"device: {wanted} is wanted, and there are {torch.cuda.device_count()} CUDA devices here"
-        )
-    return device
 
 
 def algorithm_of(manifest: ModelManifest, weights_digest: str) -> Algorithm:

@@ -13,8 +13,9 @@ from numpy.typing import NDArray
 from mcads_node import analyse as steps
 from mcads_node.accompanying import anatomy_of, made_anew
 from mcads_node.classifier import Classifier, load_classifier
-from mcads_node.companions import Companions, Reconstructor, Segmenter, load_companions, load_reconstructor
-from mcads_node.companions.segmenter import load_segmenter
+from mcads_node.companions import Companions, load_companions
+from mcads_node.companions.reconstructor import Reconstructor, load_reconstructor
+from mcads_node.companions.segmenter import Segmenter, load_segmenter
 from mcads_node.config import CHECKS, ReconstructionSection
 from mcads_node.errors import ModelUnusable
 from mcads_node.gate import failed_checks

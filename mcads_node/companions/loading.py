@@ -1,13 +1,16 @@
-"""The companions that a node is configured with, loaded."""
+"""The companions that a node is configured with, loaded; torch is needed only where there are any."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
-from mcads_node.companions.reconstructor import Reconstructor, load_reconstructor
-from mcads_node.companions.segmenter import Segmenter, load_segmenter
 from mcads_node.config import ReconstructionSection
 from mcads_node.model_store.store import ModelStore
+
+if TYPE_CHECKING:
+    from mcads_node.companions.reconstructor import Reconstructor
+    from mcads_node.companions.segmenter import Segmenter
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -43,6 +46,11 @@ def load_companions(
     ConfigError
         A manifest is not as it should be.
     """
+    if anatomy is None and reconstruction is None:
+        return Companions()
+    from mcads_node.companions.reconstructor import load_reconstructor  # noqa: PLC0415
+    from mcads_node.companions.segmenter import load_segmenter  # noqa: PLC0415
+
     return Companions(
         segmenter=None if anatomy is None else load_segmenter(store, anatomy),
         reconstructor=None if reconstruction is None else load_reconstructor(store, reconstruction.model),

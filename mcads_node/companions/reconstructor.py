@@ -7,8 +7,8 @@ import torch
 from numpy.typing import NDArray
 
 from mcads_node.architectures import AUTOENCODERS
+from mcads_node.architectures.device import device_named
 from mcads_node.architectures.filling import fill
-from mcads_node.classifier import device_named
 from mcads_node.errors import ModelUnusable
 from mcads_node.model_store.manifest import AutoencoderManifest
 from mcads_node.model_store.store import ModelStore

@@ -7,8 +7,9 @@ import torch
 from numpy.typing import NDArray
 
 from mcads_node.architectures import SEGMENTERS
+from mcads_node.architectures.device import device_named
 from mcads_node.architectures.filling import fill
-from mcads_node.classifier import algorithm_of, device_named
+from mcads_node.classifier import algorithm_of
 from mcads_node.errors import ModelUnusable
 from mcads_node.model_store.manifest import SegmentationManifest
 from mcads_node.model_store.store import ModelStore
