@@ -10,6 +10,7 @@ from pydicom.dataset import Dataset
 
 from mcads_node.finding import Finding
 from mcads_node.instance import InputCheck, View
+from mcads_node.structure import AnatomyReading
 from mcads_node.triage_level import Triage
 
 
@@ -112,6 +113,8 @@ class ImageReading:
     heatmaps: tuple[Referenced, ...] = ()
     #: None: no rules of triage are configured
     triage: Triage | None = None
+    #: None: no segmentation model was asked
+    anatomy: AnatomyReading | None = None
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -7,12 +7,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from mcads_node.calibration import Calibration
-from mcads_node.config import Rule, TriageRules
+from mcads_node.config import ReconstructionSection, Rule, TriageRules
 from mcads_node.finding import Algorithm, Finding
 from mcads_node.instance import Circumstances, InputCheck, View
 from mcads_node.profile import Profile
 from mcads_node.result import ObjectKind, Referenced, Rendition, ReportContext, ResultObject
 from mcads_node.route import Route
+from mcads_node.structure import AnatomyReading
 from mcads_node.triage_level import Triage
 
 
@@ -69,6 +70,8 @@ class Analysis:
     device: str = ""
     #: None: no rules of triage are configured
     triage: Triage | None = None
+    #: of a frontal image, where a segmentation model is configured
+    anatomy: AnatomyReading | None = None
 
     def record(self) -> ReadingRecord:
         """Give what a report needs of this analysis."""
@@ -88,6 +91,7 @@ class Analysis:
                 for result in self.objects
                 if result.kind is ObjectKind.HEATMAP
             ),
+            anatomy=self.anatomy,
         )
 
 
@@ -116,6 +120,8 @@ class ReadingRecord:
     heatmaps: tuple[HeatmapRecord, ...]
     #: None: no rules of triage were configured
     triage: Triage | None = None
+    #: None: no segmentation model was asked
+    anatomy: AnatomyReading | None = None
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -169,3 +175,7 @@ class WorkerSettings:
     calibrations: tuple[Calibration, ...] = ()
     #: of the site; None: images get no triage level
     triage: TriageRules | None = None
+    #: segmentation model; None: none
+    anatomy: str | None = None
+    #: autoencoder and the site's limit; None: the check is not made
+    reconstruction: ReconstructionSection | None = None

@@ -172,6 +172,7 @@ class Ledger:
             max_wait_seconds=outcome.route.max_wait_seconds,
             device=outcome.device,
             triage=outcome.triage,
+            anatomy=outcome.anatomy,
         )
         if item.purpose is Purpose.SHADOW:
             return told

@@ -16,6 +16,7 @@ from mcads_node.service import (
     calibrations_of,
     caller_of,
     check_model,
+    companions_of,
     destination_address,
     disk_guard_of,
     labels_of,
@@ -118,7 +119,7 @@ def _triage(configuration: Configuration) -> Iterator[CheckResult]:
 
 def _models(configuration: Configuration) -> Iterator[CheckResult]:
     node, rules = configuration.node, configuration.rules
-    for name in models_of(node, rules):
+    for name in (*models_of(node, rules), *companions_of(node)):
         yield _model(node, name)
     try:
         for fault in calibration_faults(node, rules):

@@ -7,6 +7,7 @@ from typing import Any
 
 from mcads_node.finding import Algorithm, CalibrationMark, Finding, Presence
 from mcads_node.instance import InputCheck, Verdict
+from mcads_node.structure import AnatomyReading
 from mcads_node.triage_level import Basis, Triage
 
 Json = dict[str, Any]
@@ -59,3 +60,21 @@ def triage_to_json(triage: Triage) -> Json:
 def triage_from_json(value: Json) -> Triage:
     """Inverse of `triage_to_json`."""
     return Triage(**{**value, "basis": Basis(value["basis"]), "labels": tuple(value["labels"])})
+
+
+def anatomy_to_json(anatomy: AnatomyReading) -> Json:
+    """Every field under its own name."""
+    return {
+        "algorithm": algorithm_to_json(anatomy.algorithm),
+        "cardiothoracic_ratio": anatomy.cardiothoracic_ratio,
+        "refusals": list(anatomy.refusals),
+    }
+
+
+def anatomy_from_json(value: Json) -> AnatomyReading:
+    """Inverse of `anatomy_to_json`."""
+    return AnatomyReading(
+        algorithm=algorithm_from_json(value["algorithm"]),
+        cardiothoracic_ratio=value["cardiothoracic_ratio"],
+        refusals=tuple(value["refusals"]),
+    )

@@ -11,6 +11,7 @@ from mcads_node.finding import Algorithm
 from mcads_node.result import ObjectKind, Rendition
 from mcads_node.workitems.codec import (
     algorithm_to_json,
+    anatomy_to_json,
     checks_to_json,
     findings_to_json,
     triage_to_json,
@@ -157,6 +158,7 @@ def _insert_analysis(tx: Transaction, item: Workitem, outcome: InstanceAnalysed)
             analysed_at=tx.now,
             device=outcome.device,
             triage=null() if outcome.triage is None else triage_to_json(outcome.triage),
+            anatomy=null() if outcome.anatomy is None else anatomy_to_json(outcome.anatomy),
         )
         .returning(analyses.c.id)
     ).scalar_one()

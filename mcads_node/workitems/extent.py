@@ -10,6 +10,7 @@ from mcads_node.instance import View
 from mcads_node.result import ObjectKind
 from mcads_node.workitems.codec import (
     algorithm_from_json,
+    anatomy_from_json,
     checks_from_json,
     findings_from_json,
     triage_from_json,
@@ -171,6 +172,7 @@ def analysis_of(row: Row[Any], objects: tuple[StoredResult, ...]) -> InstanceAna
         max_wait_seconds=row.max_wait_seconds,
         device=row.device,
         triage=None if row.triage is None else triage_from_json(row.triage),
+        anatomy=None if row.anatomy is None else anatomy_from_json(row.anatomy),
     )
 
 

@@ -14,6 +14,7 @@ from mcads_node.priority import Priority
 from mcads_node.result import ObjectKind, ResultObject
 from mcads_node.schedule import Schedule
 from mcads_node.spool import StoredFile
+from mcads_node.structure import AnatomyReading
 from mcads_node.triage_level import Triage
 
 
@@ -276,6 +277,8 @@ class InstanceAnalysed:
     device: str = ""
     #: None: no rules of triage were configured
     triage: Triage | None = None
+    #: None: no segmentation model was asked
+    anatomy: AnatomyReading | None = None
 
     @property
     def quiet(self) -> timedelta:

@@ -1,4 +1,4 @@
-"""Triage: how urgent an image is by the site's rules."""
+"""Anatomy: what a segmentation model found in an image, for its study's report."""
 
 from __future__ import annotations
 
@@ -10,4 +10,4 @@ down_revision = "0009"
 
 
 def upgrade() -> None:
-    op.add_column("analyses", sa.Column("triage", sa.JSON(), nullable=True))
+    op.add_column("analyses", sa.Column("anatomy", sa.JSON()))
