@@ -75,6 +75,9 @@ def analyse(
     routes: Annotated[
         Path | None, typer.Option(help="Routes to follow; none: those that are shipped.")
     ] = None,
+    anatomy: Annotated[
+        str | None, typer.Option(help="Segmentation model that measures frontal images; none: nothing is.")
+    ] = None,
     as_json: JsonOption = False,
 ) -> None:
     """Analyse files without a network, and write SR, summary page and heatmaps.
@@ -88,7 +91,10 @@ def analyse(
 
     configure_logs()
     rules, found = rules_in(routes), tuple(files_in(files))
-    with offline_compute(data_dir, model) as compute, files_progress(err, len(found)) as progress:
+    with (
+        offline_compute(data_dir, model, anatomy=anatomy) as compute,
+        files_progress(err, len(found)) as progress,
+    ):
         result = analyse_files(found, folder, compute, rules, progress)
     if as_json:
         print_json(offline_json(result))

@@ -71,7 +71,11 @@ class OfflineResult:
 
 @contextmanager
 def offline_compute(
-    data_dir: Path, model: str, workers: int = 1, calibration: Calibration | None = None
+    data_dir: Path,
+    model: str,
+    workers: int = 1,
+    calibration: Calibration | None = None,
+    anatomy: str | None = None,
 ) -> Iterator[Compute]:
     """Run workers with `model`, whose weights lie in the node's data folder.
 
@@ -85,6 +89,8 @@ def offline_compute(
         How many processes.
     calibration
         Of the site; None: scores stay scores.
+    anatomy
+        Name of a segmentation model; None: nothing is measured.
 
     Raises
     ------
@@ -97,6 +103,7 @@ def offline_compute(
         model=model,
         memory_limit_mib=_MEMORY_LIMIT_MIB,
         calibration=calibration,
+        anatomy=anatomy,
     )
     compute = Compute(settings, workers=workers, timeout_seconds=_TIMEOUT_SECONDS)
     try:
