@@ -78,6 +78,9 @@ def analyse(
     triage: Annotated[
         Path | None, typer.Option(help="Rules of triage, such as triage.yaml; none: no levels.")
     ] = None,
+    anatomy: Annotated[
+        str | None, typer.Option(help="Segmentation model that measures frontal images; none: nothing is.")
+    ] = None,
     as_json: JsonOption = False,
 ) -> None:
     """Analyse files without a network, and write SR, summary page and heatmaps.
@@ -93,7 +96,7 @@ def analyse(
     rules, found = rules_in(routes), tuple(files_in(files))
     levels = triage_in(triage)
     with (
-        offline_compute(data_dir, model, triage=levels) as compute,
+        offline_compute(data_dir, model, triage=levels, anatomy=anatomy) as compute,
         files_progress(err, len(found)) as progress,
     ):
         result = analyse_files(found, folder, compute, rules, progress)

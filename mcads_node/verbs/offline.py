@@ -80,6 +80,7 @@ def offline_compute(
     workers: int = 1,
     calibration: Calibration | None = None,
     triage: TriageRules | None = None,
+    anatomy: str | None = None,
 ) -> Iterator[Compute]:
     """Run workers with `model`, whose weights lie in the node's data folder.
 
@@ -95,6 +96,8 @@ def offline_compute(
         Of the site; None: scores stay scores.
     triage
         Of the site; None: images get no triage level.
+    anatomy
+        Name of a segmentation model; None: nothing is measured.
 
     Raises
     ------
@@ -108,6 +111,7 @@ def offline_compute(
         memory_limit_mib=_MEMORY_LIMIT_MIB,
         calibrations=() if calibration is None else (calibration,),
         triage=triage,
+        anatomy=anatomy,
     )
     compute = Compute(settings, workers=workers, timeout_seconds=_TIMEOUT_SECONDS)
     try:

@@ -207,7 +207,9 @@ def _counts(counts: Mapping[str, int]) -> str:
 def show_models(console: Console, found: Sequence[Mapping[str, Any]]) -> None:
     """Print the models and the state of their weights."""
     table = Table()
-    for column in ("model", "kind", "weights", "labels", "licence"):
+    # a name is copied whole
+    table.add_column("model", no_wrap=True)
+    for column in ("kind", "weights", "labels", "licence"):
         table.add_column(column, overflow="fold")
     for model in found:
         # what is for demonstration only is told apart at a glance
