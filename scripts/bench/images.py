@@ -7,16 +7,15 @@ from mcads_node import phantom
 
 
 class Images:
-    """So many files of one phantom (2500 × 2048, 10 MB), each of a study of its own."""
+    """So many files of one phantom (2500 × 2048: 10 MB), each of a study of its own once it is renewed."""
 
-    def __init__(self, folder: Path, count: int) -> None:
-        dataset = phantom.radiograph()
+    def __init__(self, folder: Path, count: int, *, rows: int = 2500, columns: int = 2048) -> None:
+        dataset = phantom.radiograph(rows=rows, columns=columns)
         uids = (dataset.StudyInstanceUID, dataset.SeriesInstanceUID, dataset.SOPInstanceUID)
         # in the data set, and that of the instance in the file meta information as well
         self._uids = [uid.encode() for uid in uids]
         data = phantom.save(dataset)
         self._places = [(at, uid) for uid in self._uids for at in _places(data, uid)]
-        self.size = len(data)
         folder.mkdir()
         self.files = [folder / f"{number}.dcm" for number in range(count)]
         for file in self.files:

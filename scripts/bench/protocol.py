@@ -18,6 +18,7 @@ import argparse
 import importlib.util
 import json
 import os
+import signal
 import subprocess
 import sys
 from collections.abc import Iterable
@@ -139,8 +140,12 @@ def progress(text: str) -> None:
 
 
 def use_venv(*modules: str) -> None:
-    """Go on with the Python of .venv where `modules` are absent from this one, and find the package."""
+    """Go on with the Python of .venv where `modules` are absent from this one, and find the package.
+
+    From then on SIGTERM ends the command as ``sys.exit`` does: what it has started is taken down.
+    """
     sys.path.insert(0, str(ROOT))
+    signal.signal(signal.SIGTERM, lambda number, _frame: sys.exit(128 + number))
     if all(map(importlib.util.find_spec, modules or ("pynetdicom", "torch"))):
         return
     python = ROOT / ".venv" / "bin" / "python"

@@ -1,4 +1,4 @@
-"""Storage SCPs to compare: the node's receiver, Orthanc, and DCMTK's storescp; each a real process on loopback."""
+"""Storage SCPs to compare, each a real process: the node's receiver, Orthanc, and DCMTK's storescp."""
 
 import contextlib
 import json
@@ -15,8 +15,9 @@ from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
 
-from mcads_node.yamlfile import write_yaml
 from protocol import ROOT
+
+from mcads_node.yamlfile import write_yaml
 
 #: DCMTK and Orthanc leave Nagle's algorithm on unless told otherwise, which costs 40 ms an object
 ENVIRONMENT = {**os.environ, "TCP_NODELAY": "1", "PYTHONPATH": str(ROOT)}
@@ -73,7 +74,9 @@ def node(folder: Path) -> Iterator[Store]:
         "analysis": {"model": "mcads-demo", "allow_demonstration_models": True},
     }
     write_yaml(folder / "node.yaml", settings)
-    write_yaml(folder / "routes.yaml", {"routes": [{"name": "all", "when": {}, "analyse": {}, "send_to": ["pacs"]}]})
+    write_yaml(
+        folder / "routes.yaml", {"routes": [{"name": "all", "when": {}, "analyse": {}, "send_to": ["pacs"]}]}
+    )
     command = [sys.executable, "-m", "mcads_node", "serve", "--role", "receive"]
     with _running(folder, port, *command, "--config", str(folder / "node.yaml")) as process:
         yield Store(ae_title="MCADS", port=port, process=process)
