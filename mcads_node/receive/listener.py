@@ -25,6 +25,7 @@ from mcads_node.association import tune
 from mcads_node.receive.admission import plain_address
 from mcads_node.receive.crowd import Crowd, Peer
 from mcads_node.receive.handshake import Handshakes
+from mcads_node.receive.transfer import shorten
 
 #: the longest PDU that is read, where none twice as long is offered; an association request with all 128
 #: contexts stays below it, as do the P-DATA of peers that disregard our limit by some factor
@@ -139,16 +140,7 @@ class Connection(RequestHandler):
         transport = association.dul.socket
         if transport is None:
             raise ConnectionError("the connection is gone")
-        read = transport.recv
-        longest = max(LONGEST_PDU, 2 * self.ae.maximum_pdu_size)
-
-        def recv(nr_bytes: int) -> bytearray:
-            # pynetdicom reads whatever length a PDU's header claims, up to 4 GiB, from anyone
-            if nr_bytes > longest:
-                raise OSError(f"a PDU of {nr_bytes} bytes was announced, at most {longest} are read")
-            return read(nr_bytes)
-
-        transport.recv = recv  # type: ignore[method-assign]
+        shorten(association, transport, max(LONGEST_PDU, 2 * self.ae.maximum_pdu_size))
         _Vigilance(association, transport, cast(Listener, self.server))
         return association
 
