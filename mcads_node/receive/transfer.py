@@ -25,17 +25,19 @@ _ITEM = struct.Struct(">IB")
 
 
 def shorten(association: Association, transport: AssociationSocket, longest: int) -> None:
-    """Have an association that has not begun read PDUs the short way, and none longer than `longest` bytes."""
-    transport.recv = _reader(transport, longest)  # type: ignore[method-assign]
+    """Have an association that has not begun read PDUs the short way, none longer than `longest` bytes."""
+    transport.recv = reader(transport, longest)  # type: ignore[method-assign]
     usual = association.dul._decode_pdu
 
-    def decode(pdu: bytearray) -> tuple[Any, str]:
-        return (_decode(pdu), _RECEIVED) if pdu[0] == _P_DATA_TF else usual(pdu)
+    def decode_pdu(pdu: bytearray) -> tuple[Any, str]:
+        return (decode(pdu), _RECEIVED) if pdu[0] == _P_DATA_TF else usual(pdu)
 
-    association.dul._decode_pdu = decode  # type: ignore[method-assign]
+    association.dul._decode_pdu = decode_pdu  # type: ignore[method-assign]
 
 
-def _reader(transport: AssociationSocket, longest: int) -> Callable[[int], bytearray]:
+def reader(transport: AssociationSocket, longest: int) -> Callable[[int], bytearray]:
+    """Return a function that reads so many bytes; fewer where the peer closes the connection."""
+
     def recv(nr_bytes: int) -> bytearray:
         # pynetdicom reads whatever length a PDU's header claims, up to 4 GiB, from anyone
         if nr_bytes > longest:
@@ -46,13 +48,13 @@ def _reader(transport: AssociationSocket, longest: int) -> Callable[[int], bytea
         with memoryview(buffer) as view:
             while filled < nr_bytes and (got := transport.socket.recv_into(view[filled:])):
                 filled += got
-        # fewer where the peer has closed the connection
         return buffer if filled == nr_bytes else buffer[:filled]
 
     return recv
 
 
-def _decode(pdu: bytearray) -> P_DATA_TF:
+def decode(pdu: bytearray) -> P_DATA_TF:
+    """Make a P-DATA-TF of its bytes; its fragments are views of them."""
     decoded = P_DATA_TF()
     decoded.presentation_data_value_items = [_item(*each) for each in fragments(pdu)]
     return decoded
@@ -66,7 +68,7 @@ def _item(context_id: int, fragment: memoryview) -> PresentationDataValueItem:
 
 
 def fragments(pdu: bytearray) -> Iterator[tuple[int, memoryview]]:
-    """Give presentation context ID and fragment, message control header included, of each item of a P-DATA-TF.
+    """Give presentation context ID and fragment, with its control header, of each item of a P-DATA-TF.
 
     Raises
     ------
