@@ -10,6 +10,7 @@ from pydicom.dataset import Dataset
 
 from mcads_node.finding import Finding
 from mcads_node.instance import InputCheck, View
+from mcads_node.structure import AnatomyReading
 
 
 class ObjectKind(StrEnum):
@@ -109,6 +110,8 @@ class ImageReading:
     shown: str | None = None
     #: each heatmap object made of this image
     heatmaps: tuple[Referenced, ...] = ()
+    #: None: no segmentation model was asked
+    anatomy: AnatomyReading | None = None
 
 
 @dataclass(frozen=True, kw_only=True)

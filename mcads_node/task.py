@@ -7,12 +7,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from mcads_node.calibration import Calibration
-from mcads_node.config import Rule
+from mcads_node.config import ReconstructionSection, Rule
 from mcads_node.finding import Algorithm, Finding
 from mcads_node.instance import Circumstances, InputCheck, View
 from mcads_node.profile import Profile
 from mcads_node.result import ObjectKind, Referenced, Rendition, ReportContext, ResultObject
 from mcads_node.route import Route
+from mcads_node.structure import AnatomyReading
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -62,6 +63,8 @@ class Analysis:
     omitted: tuple[str, ...] = ()
     #: which device made the image; empty: the header does not say
     device: str = ""
+    #: of a frontal image, where a segmentation model is configured
+    anatomy: AnatomyReading | None = None
 
     def record(self) -> ReadingRecord:
         """Give what a report needs of this analysis."""
@@ -80,6 +83,7 @@ class Analysis:
                 for result in self.objects
                 if result.kind is ObjectKind.HEATMAP
             ),
+            anatomy=self.anatomy,
         )
 
 
@@ -106,6 +110,8 @@ class ReadingRecord:
     #: label of the finding whose heatmap is drawn in it, or ``grad-cam-combined``
     shown: str | None
     heatmaps: tuple[HeatmapRecord, ...]
+    #: None: no segmentation model was asked
+    anatomy: AnatomyReading | None = None
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -157,3 +163,7 @@ class WorkerSettings:
     memory_limit_mib: int
     #: of the site; None: scores stay scores
     calibration: Calibration | None = None
+    #: segmentation model; None: none
+    anatomy: str | None = None
+    #: autoencoder and the site's limit; None: the check is not made
+    reconstruction: ReconstructionSection | None = None

@@ -17,6 +17,7 @@ import structlog
 
 from mcads_node import analyse as steps
 from mcads_node.classifier import Classifier, load_classifier
+from mcads_node.companions import Companions, load_companions
 from mcads_node.errors import NodeError
 from mcads_node.instance import Declined
 from mcads_node.logs import configure_logs
@@ -91,6 +92,8 @@ class _Work:
         self._settings = settings
         #: warm, by name
         self._classifiers: dict[str, Classifier] = {}
+        #: loaded with the first of them
+        self._companions: Companions | None = None
 
     def _classifier(self, name: str | None) -> Classifier:
         """Give a model that is warm; None: the node's own."""
@@ -109,14 +112,24 @@ class _Work:
         calibration = settings.calibration if name == settings.model else None
         return load_classifier(store, name, threads=1, calibration=calibration)
 
+    def _accompanying(self) -> Companions:
+        """Give the models that accompany the classifiers, warm."""
+        if self._companions is None:
+            settings = self._settings
+            store = ModelStore(models_dir=settings.models_dir, weights_dir=settings.weights_dir)
+            self._companions = load_companions(store, settings.anatomy, settings.reconstruction)
+        return self._companions
+
     def load(self) -> None:
         """Load the models that are in use now."""
         for name in (self._settings.model, *self._settings.others):
             self._classifier(name)
+        self._accompanying()
 
     def analyse(self, request: AnalysisRequest) -> Analysis | Declined:
         self._let_go_of_others(request)
-        return steps.analyse(replace(request, default_model=self._settings.model), self._classifier)
+        request = replace(request, default_model=self._settings.model)
+        return steps.analyse(request, self._classifier, self._accompanying())
 
     def _let_go_of_others(self, request: AnalysisRequest) -> None:
         """Forget models that were loaded and that no rule names any more."""

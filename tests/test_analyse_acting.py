@@ -148,7 +148,7 @@ def loads(monkeypatch: pytest.MonkeyPatch) -> Loads:
     made = Loads()
     monkeypatch.setattr(worker, "load_classifier", made)
 
-    def seen(request_: AnalysisRequest, classifier_of: Any) -> Any:
+    def seen(request_: AnalysisRequest, classifier_of: Any, _companions: Any) -> Any:
         routed = request_.rules[0].analyse
         return classifier_of(request_.model or (routed.model if routed else None))
 

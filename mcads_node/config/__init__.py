@@ -29,7 +29,14 @@ from mcads_node.config.loading import (
 )
 from mcads_node.config.monitoring import MonitoringSection
 from mcads_node.config.network import NetworkSection
-from mcads_node.config.node import AnalysisSection, NodeConfig, NodeSection, ReportSection, RequestorSection
+from mcads_node.config.node import (
+    AnalysisSection,
+    NodeConfig,
+    NodeSection,
+    ReconstructionSection,
+    ReportSection,
+    RequestorSection,
+)
 from mcads_node.config.receive import ReceiveSection
 from mcads_node.config.retention import RetentionSection
 from mcads_node.config.rules import RoutesConfig, Rule
@@ -65,6 +72,7 @@ __all__ = [
     "NodeSection",
     "PullSection",
     "ReceiveSection",
+    "ReconstructionSection",
     "ReportSection",
     "RequestorSection",
     "RetentionSection",

@@ -78,11 +78,20 @@ class ReportSection(Section):
     language: Literal["en", "lt"] = "en"
 
 
+class ReconstructionSection(Section):
+    """An autoencoder that input is checked with; which error is too large is the site's to say."""
+
+    model: Name = "resnet-ae101-elastic"
+    limit: Annotated[float, Field(gt=0, lt=1)]
+
+
 class AnalysisSection(Section):
     """Which model reads, and with how much of the machine."""
 
     model: Name = "densenet121-res224-all"
     calibration: AbsoluteFile | None = None
+    anatomy: Name | None = None
+    reconstruction: ReconstructionSection | None = None
     workers: Literal["auto"] | Annotated[int, Field(ge=1, le=64)] = "auto"
     timeout_seconds: Annotated[float, Field(gt=0, le=3600)] = 120.0
     memory_limit_mib: Annotated[int, Field(ge=1024)] = 4096

@@ -129,6 +129,7 @@ class Briefing:
                 for result in analysis.objects
                 if result.kind is ObjectKind.HEATMAP
             ),
+            anatomy=analysis.anatomy,
         )
 
     def _picture(self, thumbnail: str | None) -> bytes:

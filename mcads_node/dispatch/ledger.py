@@ -170,6 +170,7 @@ class Ledger:
             expected_views=outcome.route.views,
             max_wait_seconds=outcome.route.max_wait_seconds,
             device=outcome.device,
+            anatomy=outcome.anatomy,
         )
         if item.purpose is Purpose.SHADOW:
             return told

@@ -19,7 +19,7 @@ from pydicom.uid import (
 
 from mcads_node.errors import ReportImpossible
 from mcads_node.instance import View
-from mcads_node.report import content_items, source
+from mcads_node.report import content_items, identity, source
 from mcads_node.result import ImageReading
 
 #: frontal images first, as a radiologist reads them
@@ -110,6 +110,11 @@ def thresholds_of(readings: Iterable[ImageReading]) -> dict[str, float]:
         for reading in readings
         for finding in reading.findings
     }
+
+
+def beside(readings: Iterable[ImageReading]) -> str:
+    """Name the models that speak of the images besides the one that reads: others make other results."""
+    return identity.beside(reading.anatomy.algorithm for reading in readings if reading.anatomy is not None)
 
 
 def reference(header: Dataset, purpose: Code | None = None) -> Dataset:

@@ -32,6 +32,8 @@ class ImageNarrative:
     undetermined: str
     #: all that is below threshold, in one paragraph; may be empty
     absent: str
+    #: what was measured, or why it was not; may be empty
+    anatomy: str
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -115,6 +117,7 @@ def _image(reading: ImageReading, name: str, algorithm: Algorithm, tr: Translato
         undetermined=undetermined
         and tr("Undetermined, nothing is claimed: {findings}.", findings=undetermined),
         absent=absent and tr("Below threshold (not excluded): {findings}.", findings=absent),
+        anatomy=wording.anatomy_text(reading, tr),
     )
 
 

@@ -59,6 +59,7 @@ def summary_page(
     y = _head(page, content)
     y = _bands(page, y, content)
     y = _warnings(page, y, content)
+    y = _anatomy(page, y, content)
     if len(readings) == 1:
         # the table beside the only image
         below = _images(page, y, content, Strip(left=MARGIN, right=MARGIN + SINGLE[0]))
@@ -167,6 +168,15 @@ def _warnings(page: Page, y: int, content: Content) -> int:
         page.text((MARGIN, y), word, _TEXT, indent, bold=True, fill=AMBER)
         y = page.text((MARGIN + indent, y), text, _TEXT, FULL.width - indent) + 2
     return y + 10 if lines else y
+
+
+def _anatomy(page: Page, y: int, content: Content) -> int:
+    """Write what was measured, small: it is context, and no finding."""
+    texts = [wording.anatomy_text(reading, content.tr) for reading in content.readings]
+    said = [f"{name}: {text}" for name, text in zip(content.names, texts, strict=True) if text]
+    for text in said[:MOST_IMAGES]:
+        y = page.text((MARGIN, y), text, _TEXT, FULL.width, fill=DIM) + 2
+    return y + 8 if said else y
 
 
 def _images(page: Page, y: int, content: Content, strip: Strip) -> int:

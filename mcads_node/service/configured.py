@@ -14,6 +14,7 @@ from mcads_node.config import Configuration, NodeConfig, Rule, TlsPeerSection, l
 from mcads_node.deliver.send import Caller, DestinationAddress
 from mcads_node.disk import DiskGuard
 from mcads_node.errors import ModelUnusable
+from mcads_node.model_store.manifest import Manifest
 from mcads_node.model_store.store import ModelStore
 from mcads_node.shipped import shipped_folder
 from mcads_node.state import weights_dir
@@ -36,9 +37,10 @@ def load(config: Path) -> Configuration:
 
 
 def labels_of() -> dict[str, tuple[str, ...]]:
-    """Give the labels of each model that is installed, by its name."""
+    """Give the labels of each classifier that is installed, by its name."""
     store = ModelStore(models_dir=shipped_folder("models"), weights_dir=Path())
-    return {name: tuple(store.manifest(name).labels) for name in store.list()}
+    manifests = map(store.describe, store.list())
+    return {each.name: each.labels for each in manifests if isinstance(each, Manifest)}
 
 
 def models_of(node: NodeConfig, rules: Iterable[Rule]) -> tuple[str, ...]:
@@ -54,8 +56,15 @@ def model_store(node: NodeConfig) -> ModelStore:
 
 
 def check_models(node: NodeConfig, rules: Iterable[Rule]) -> dict[str, str]:
-    """Make sure of every model that reads, as `check_model` does; give their digests by name."""
-    return {name: check_model(node, name) for name in models_of(node, rules)}
+    """Make sure of every model that is used, as `check_model` does; give their digests by name."""
+    return {name: check_model(node, name) for name in (*models_of(node, rules), *companions_of(node))}
+
+
+def companions_of(node: NodeConfig) -> tuple[str, ...]:
+    """Name the models that accompany those that read: for anatomy, and for a check of the input."""
+    reconstruction = node.analysis.reconstruction
+    named = (node.analysis.anatomy, None if reconstruction is None else reconstruction.model)
+    return tuple(name for name in named if name is not None)
 
 
 def check_model(node: NodeConfig, name: str) -> str:
@@ -73,6 +82,7 @@ def check_model(node: NodeConfig, name: str) -> str:
         # tells of what is wrong with it
         node.node.data_dir.mkdir(parents=True, exist_ok=True, mode=0o700)
     store = model_store(node)
+    _check_kind(node, store, name)
     store.require_allowed(name, allow_demonstration=node.analysis.allow_demonstration_models)
     digest = store.verify(name)
     # a site's calibration is of the node's own model; others speak uncalibrated
@@ -81,6 +91,16 @@ def check_model(node: NodeConfig, name: str) -> str:
     if refusal:
         raise ModelUnusable(f"{node.analysis.calibration}: {refusal}")
     return digest
+
+
+def _check_kind(node: NodeConfig, store: ModelStore, name: str) -> None:
+    """Make sure that a model can do what it is named for; raises ModelUnusable."""
+    if name == node.analysis.anatomy:
+        store.segmentation(name)
+    elif node.analysis.reconstruction and name == node.analysis.reconstruction.model:
+        store.autoencoder(name)
+    else:
+        store.manifest(name)
 
 
 def calibration_of(node: NodeConfig) -> Calibration | None:
@@ -165,5 +185,7 @@ def compute_of(configuration: Configuration) -> Compute:
         allow_demonstration=analysis.allow_demonstration_models,
         memory_limit_mib=analysis.memory_limit_mib,
         calibration=calibration_of(configuration.node),
+        anatomy=analysis.anatomy,
+        reconstruction=analysis.reconstruction,
     )
     return Compute(settings, workers, analysis.timeout_seconds)

@@ -15,6 +15,7 @@ from mcads_node.service import (
     calibration_of,
     caller_of,
     check_model,
+    companions_of,
     destination_address,
     disk_guard_of,
     load,
@@ -99,8 +100,9 @@ def _cautions(configuration: Configuration) -> Iterator[str]:
 
 
 def _models(configuration: Configuration) -> Iterator[CheckResult]:
-    for name in models_of(configuration.node, configuration.rules):
-        yield _model(configuration.node, name)
+    node = configuration.node
+    for name in (*models_of(node, configuration.rules), *companions_of(node)):
+        yield _model(node, name)
 
 
 def _model(node: NodeConfig, name: str) -> CheckResult:

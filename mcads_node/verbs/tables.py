@@ -197,14 +197,13 @@ def _counts(counts: Mapping[str, int]) -> str:
 def show_models(console: Console, found: Sequence[Mapping[str, Any]]) -> None:
     """Print the models and the state of their weights."""
     table = Table()
-    for column in ("model", "weights", "labels", "licence"):
+    for column in ("model", "kind", "weights", "labels", "licence"):
         table.add_column(column, overflow="fold")
     for model in found:
         # what is for demonstration only is told apart at a glance
         use = f"[bold red]demonstration: {escape(model['caution'])}[/]\n" if model["demonstration"] else ""
-        table.add_row(
-            model["name"], model["status"], str(len(model["labels"])), use + escape(model["licence"])
-        )
+        told = (model["name"], model["kind"], model["status"], str(len(model["labels"])))
+        table.add_row(*told, use + escape(model["licence"]))
     console.print(table)
 
 

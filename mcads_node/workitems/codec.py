@@ -7,6 +7,7 @@ from typing import Any
 
 from mcads_node.finding import Algorithm, CalibrationMark, Finding, Presence
 from mcads_node.instance import InputCheck, Verdict
+from mcads_node.structure import AnatomyReading
 
 Json = dict[str, Any]
 
@@ -48,3 +49,21 @@ def checks_to_json(checks: tuple[InputCheck, ...]) -> list[Json]:
 def checks_from_json(values: list[Json]) -> tuple[InputCheck, ...]:
     """Inverse of `checks_to_json`."""
     return tuple(InputCheck(**{**value, "verdict": Verdict(value["verdict"])}) for value in values)
+
+
+def anatomy_to_json(anatomy: AnatomyReading) -> Json:
+    """Every field under its own name."""
+    return {
+        "algorithm": algorithm_to_json(anatomy.algorithm),
+        "cardiothoracic_ratio": anatomy.cardiothoracic_ratio,
+        "refusals": list(anatomy.refusals),
+    }
+
+
+def anatomy_from_json(value: Json) -> AnatomyReading:
+    """Inverse of `anatomy_to_json`."""
+    return AnatomyReading(
+        algorithm=algorithm_from_json(value["algorithm"]),
+        cardiothoracic_ratio=value["cardiothoracic_ratio"],
+        refusals=tuple(value["refusals"]),
+    )

@@ -14,6 +14,7 @@ from mcads_node.priority import Priority
 from mcads_node.result import ObjectKind, ResultObject
 from mcads_node.schedule import Schedule
 from mcads_node.spool import StoredFile
+from mcads_node.structure import AnatomyReading
 
 
 class Kind(StrEnum):
@@ -273,6 +274,8 @@ class InstanceAnalysed:
     rules_digest: str | None = None
     #: which device made the image; empty: the header does not say
     device: str = ""
+    #: None: no segmentation model was asked
+    anatomy: AnatomyReading | None = None
 
     @property
     def quiet(self) -> timedelta:

@@ -376,6 +376,8 @@ analyses = Table(
     Column("max_wait_seconds", Float),
     # which device made the image; empty: its header does not say
     Column("device", Text, nullable=False, server_default=""),
+    # what a segmentation model found; null: none was asked
+    Column("anatomy", JSON),
     CheckConstraint("quiet_seconds >= 0", name="quiet"),
     CheckConstraint("max_wait_seconds > 0", name="wait"),
     Index("ix_analyses_study_id", "study_id"),
