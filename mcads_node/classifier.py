@@ -6,6 +6,7 @@ torch: where OpenVINO computes, a worker runs without it.
 
 from __future__ import annotations
 
+import copy
 import uuid
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -19,7 +20,7 @@ from mcads_node.engine import Engine, EngineName, EngineSettings, open_engine
 from mcads_node.errors import ModelUnusable
 from mcads_node.finding import Algorithm, Finding
 from mcads_node.model_store.heads import head_weights
-from mcads_node.model_store.manifest import Manifest
+from mcads_node.model_store.manifest import Manifest, ModelManifest
 from mcads_node.model_store.store import ModelStore, VerifiedWeights
 
 if TYPE_CHECKING:
@@ -50,26 +51,36 @@ class Classifier:
         Computes its network.
     weights
         Of the model.
-    calibration
-        Of the site, for just this model; None: its scores stay scores.
     """
 
-    def __init__(
-        self,
-        manifest: Manifest,
-        engine: Engine,
-        weights: VerifiedWeights,
-        calibration: Calibration | None = None,
-    ) -> None:
+    def __init__(self, manifest: Manifest, engine: Engine, weights: VerifiedWeights) -> None:
         self.manifest = manifest
         self.engine = engine
-        self.calibration = calibration
-        algorithm = _algorithm(manifest, weights.digest, engine.precision)
-        self.algorithm = calibration.speak_through(algorithm) if calibration else algorithm
+        #: of a site; None: scores stay scores
+        self.calibration: Calibration | None = None
+        self.algorithm = algorithm_of(manifest, weights.digest, engine.precision)
         #: float32, outputs × K: of the linear head
         self.head_weights = head_weights(manifest, weights)
         #: float32, one per output, NaN where the output is not used
         self.operating_points = np.array(manifest.operating_points, dtype=np.float32)
+
+    def speaking_through(self, calibration: Calibration | None) -> Classifier:
+        """Give the same network with a site's calibration; with None, itself.
+
+        Raises
+        ------
+        ModelUnusable
+            The calibration is for another model.
+        """
+        if calibration is None:
+            return self
+        refusal = calibration.refusal(self.manifest, self.algorithm.weights_digest)
+        if refusal:
+            raise ModelUnusable(f"calibration of {calibration.site}: {refusal}")
+        spoken = copy.copy(self)
+        spoken.calibration = calibration
+        spoken.algorithm = calibration.speak_through(self.algorithm)
+        return spoken
 
     @property
     def input_size(self) -> int:
@@ -139,16 +150,18 @@ def load_classifier(
     """
     manifest = store.manifest(name)
     weights = store.read(name)
-    if calibration and (refusal := calibration.refusal(manifest, weights.digest)):
-        raise ModelUnusable(f"calibration of {calibration.site}: {refusal}")
     settings = EngineSettings(name=engine, device=device, threads=threads)
-    return Classifier(manifest, open_engine(store, manifest, weights, settings), weights, calibration)
+    classifier = Classifier(manifest, open_engine(store, manifest, weights, settings), weights)
+    return classifier.speaking_through(calibration)
 
 
-def _algorithm(manifest: Manifest, weights_digest: str, precision: str) -> Algorithm:
+def algorithm_of(manifest: ModelManifest, weights_digest: str, precision: str = "f32") -> Algorithm:
+    """Name a model in this version, with these weights; a lower precision is another version.
+
+    Its scores differ visibly, and so it has UIDs of its own.
+    """
     version = f"{__version__}+{manifest.version}"
     if precision != "f32":
-        # its scores differ visibly: it is another version, with UIDs of its own
         version += f".{precision}"
     device = uuid.uuid5(_NAMESPACE, f"{manifest.name}\n{version}\n{weights_digest}")
     return Algorithm(

@@ -14,7 +14,7 @@ import pytest
 from mcads_node import analyse as steps
 from mcads_node import phantom, worker
 from mcads_node.classifier import Classifier, load_classifier
-from mcads_node.config import RoutesConfig
+from mcads_node.config import RoutesConfig, TriageRules
 from mcads_node.errors import ModelUnusable
 from mcads_node.instance import Circumstances, Declined, Requestor
 from mcads_node.model_store.store import ModelStore
@@ -138,6 +138,18 @@ class Loaded(str):
     engine = SimpleNamespace(described="none")
 
 
+def test_an_image_is_held_against_the_rules_of_triage(classifier: Classifier) -> None:
+    quick: dict[str, Any] = {"explain": [], "thresholds": {"Mass": 0.0}}
+    rules = TriageRules.model_validate(
+        {"rules": [{"name": "mass", "level": 2, "when": {"findings": ["Mass"]}}]}
+    )
+    analysis, _ = analysed(classifier, request(quick, triage=rules))
+    assert analysis.triage is not None
+    assert (analysis.triage.level, analysis.triage.rule) == (2, "mass")
+    assert analysis.record().triage == analysis.triage
+    assert analysed(classifier, request(quick))[0].triage is None
+
+
 class Loads:
     """Takes the place of the loading of models; remembers what was loaded."""
 
@@ -145,7 +157,7 @@ class Loads:
         self.names: list[str] = []
 
     def __call__(self, _store: ModelStore, name: str, **how: object) -> Classifier:
-        assert how == {"threads": 1, "calibration": None, "engine": "torch"}
+        assert how == {"threads": 1, "engine": "torch"}
         self.names.append(name)
         return cast(Classifier, Loaded(f"classifier of {name}"))
 
@@ -155,7 +167,7 @@ def loads(monkeypatch: pytest.MonkeyPatch) -> Loads:
     made = Loads()
     monkeypatch.setattr(worker, "load_classifier", made)
 
-    def seen(request_: AnalysisRequest, classifier_of: Any) -> Any:
+    def seen(request_: AnalysisRequest, classifier_of: Any, _companions: Any) -> Any:
         routed = request_.rules[0].analyse
         return classifier_of(request_.model or (routed.model if routed else None))
 

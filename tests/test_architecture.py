@@ -16,9 +16,9 @@ PACKAGE = Path(__file__).resolve().parents[1] / "mcads_node"
 #: where a library may be imported: modules and packages below mcads_node
 HOMES = {
     "pynetdicom": {"association", "receive", "deliver", "pull"},
-    "torch": {"engine", "architectures", "explain", "model_store"},
+    "torch": {"engine", "companions", "architectures", "explain", "model_store"},
     "openvino": {"engine"},
-    "safetensors": {"engine", "gate", "model_store"},
+    "safetensors": {"architectures", "gate", "model_store"},
     "requests": {"model_store"},
     "highdicom": {"report"},
     "PIL": {"report", "read"},

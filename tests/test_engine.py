@@ -140,6 +140,26 @@ print([name for name in ("torch", "pandas") if name in sys.modules])
     assert done.stdout.splitlines()[-1] == "[]"
 
 
+def test_openvino_reports_nothing_to_its_maker(converted: Path) -> None:
+    """It would at its import, by a module that must not be there, and by a connection."""
+    script = """
+import socket, sys
+attempts = []
+class Watched(socket.socket):
+    def connect(self, *address):
+        attempts.append(address)
+        raise OSError("no network here")
+socket.socket = Watched
+import mcads_node.engine
+import mcads_node.engine.openvino_engine
+import threading
+[each.join(10) for each in threading.enumerate() if each is not threading.current_thread()]
+print(attempts, sys.modules["openvino_telemetry"])
+"""
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[] None"
+
+
 def _damage(folder: Path, name: str) -> None:
     path = folder / name
     data = bytearray(path.read_bytes())

@@ -26,7 +26,7 @@ log = structlog.stdlib.get_logger(__name__)
 #: seconds; a conversion takes ten, on a machine with much else to do a minute
 _CONVERSION_TIMEOUT: Final = 300.0
 #: files of which one is there where a driver for CUDA is: torch is asked only then
-_CUDA_DEVICES: Final = ("/dev/nvidiactl", "/dev/dxg")
+_CUDA_DEVICES: Final = ("/dev/nvidiactl", "/proc/driver/nvidia/version", "/dev/dxg")
 
 
 def open_engine(
@@ -165,7 +165,15 @@ def _alone(folder: Path) -> Iterator[None]:
 
 
 def _convert(store: ModelStore, name: str, folder: Path) -> None:
-    command = [sys.executable, "-m", "mcads_node.engine.convert", *map(str, store.folders), name, str(folder)]
+    command = [
+        sys.executable,
+        "-P",
+        "-m",
+        "mcads_node.engine.convert",
+        *map(str, store.folders),
+        name,
+        str(folder),
+    ]
     try:
         done = subprocess.run(  # noqa: S603 - our own module, names and paths of our own
             command,

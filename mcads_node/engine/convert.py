@@ -4,8 +4,7 @@
 
     python -m mcads_node.engine.convert MODELS_DIR WEIGHTS_DIR MODEL FOLDER
 
-writes into FOLDER (`conversions`). The network is traced by OpenVINO's own front end, and not by its
-``convert_model``: that reports its use to its maker over the network, which a node never does.
+writes into FOLDER (`conversions`).
 """
 
 from __future__ import annotations
@@ -60,8 +59,11 @@ def convert(store: ModelStore, name: str, folder: Path) -> None:
 def traced(network: Network, size: int) -> tuple[bytes, bytes]:
     """Give a network in OpenVINO's intermediate representation: image → feature map, logits."""
     front_end = FrontEndManager().load_by_framework("pytorch")
-    example = torch.zeros(1, 1, size, size)
-    decoder = TorchScriptPythonDecoder(_Whole(network).eval(), example_input=example)
+    with torch.no_grad():
+        program = torch.jit.trace(_Whole(network).eval(), torch.zeros(1, 1, size, size), check_trace=False)
+    # frozen, its weights are constants: the front end is then done in a second, and otherwise in twenty
+    # the front end keeps no hold of it
+    decoder = TorchScriptPythonDecoder(torch.jit.freeze(program))
     model = front_end.convert(front_end.load(decoder))
     with tempfile.TemporaryDirectory() as scratch:
         path = Path(scratch) / "network.xml"

@@ -81,6 +81,8 @@ def compile_network(
     wanted: dict[str, Any] = {
         "PERFORMANCE_HINT": "LATENCY",
         "NUM_STREAMS": 1,
+        # workers would all be pinned to the same processor
+        "ENABLE_CPU_PINNING": False,
         "INFERENCE_PRECISION_HINT": precision,
     }
     if threads is not None:

@@ -5,10 +5,10 @@ from __future__ import annotations
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from safetensors import SafetensorError
-from safetensors.torch import load as load_safetensors
 
 from mcads_node.architectures import ARCHITECTURES, Network
+from mcads_node.architectures.device import device_named
+from mcads_node.architectures.filling import fill
 from mcads_node.engine.base import EngineSettings
 from mcads_node.errors import ModelUnusable
 from mcads_node.model_store.manifest import Manifest
@@ -63,7 +63,7 @@ def open_torch(manifest: Manifest, weights: VerifiedWeights, settings: EngineSet
     ModelUnusable
         The weights do not fit the network, or there is no such device.
     """
-    device = _device(settings.device)
+    device = device_named(settings.device)
     engine = TorchEngine(manifest.name, load_network(manifest, weights, device, settings.threads), device)
     engine.forward(np.zeros((1, 1, manifest.input.size, manifest.input.size), dtype=np.float32))
     return engine
@@ -82,30 +82,7 @@ def load_network(
     if threads is not None:
         torch.set_num_threads(threads)
     network = ARCHITECTURES[manifest.architecture](len(manifest.outputs))
-    try:
-        # no state of num_batches_tracked: a plain dictionary has no version, so torch fills it in;
-        # tensors stored as float16 become float32 on being copied
-        network.module.load_state_dict(load_safetensors(weights.data))
-    except (SafetensorError, RuntimeError) as error:
-        raise ModelUnusable(
-            f"model {manifest.name}: its weights do not fit the architecture {manifest.architecture}: {error}"
-        ) from error
+    fill(network.module, weights.data, manifest.name, manifest.architecture)
     # torchxrayvision's own memory format: channels-last rounds otherwise, and moved heatmaps by 1e-5
-    network.module.requires_grad_(False).eval().to(device)
+    network.module.to(device)
     return network
-
-
-def _device(wanted: str) -> torch.device:
-    if wanted == "auto":
-        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    try:
-        device = torch.device(wanted)
-    except RuntimeError as error:
-        raise ModelUnusable(f"device: expected auto, cpu, cuda or cuda:N, found {wanted!r}") from error
-    if device.type not in ("cpu", "cuda"):
-        raise ModelUnusable(f"device: expected auto, cpu, cuda or cuda:N, found {wanted!r}")
-    if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
-        raise ModelUnusable(
-            f"device: {wanted} is wanted, and there are {torch.cuda.device_count()} CUDA devices here"
-        )
-    return device

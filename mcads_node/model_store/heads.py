@@ -17,7 +17,7 @@ from mcads_node.model_store.store import VerifiedWeights
 
 #: name of the head's module, by the architecture's
 HEADS: Final[Mapping[str, str]] = MappingProxyType(
-    {"densenet121": "classifier", "efficientnet-lite0": "head"}
+    {"densenet121": "classifier", "efficientnet-lite0": "head", "resnet50": "fc"}
 )
 
 

@@ -11,7 +11,7 @@ import structlog
 from mcads_node.compute import Compute
 from mcads_node.config import TUNING, Configuration, NodeConfig, Tuning
 from mcads_node.errors import ConfigError
-from mcads_node.service.configured import calibration_of, models_of
+from mcads_node.service.configured import calibrations_of, models_of
 from mcads_node.shipped import shipped_folder
 from mcads_node.state import weights_dir
 from mcads_node.task import WorkerSettings
@@ -59,7 +59,10 @@ def compute_with(configuration: Configuration, share: Share) -> Compute:
         others=models_of(configuration.node, configuration.rules)[1:],
         allow_demonstration=analysis.allow_demonstration_models,
         memory_limit_mib=analysis.memory_limit_mib,
-        calibration=calibration_of(configuration.node),
+        calibrations=tuple(calibrations_of(configuration.node).values()),
+        triage=configuration.triage,
+        anatomy=analysis.anatomy,
+        reconstruction=analysis.reconstruction,
         engine=share.engine,
         threads=share.threads,
     )
