@@ -60,7 +60,7 @@ def traced(network: Network, size: int) -> tuple[bytes, bytes]:
     """Give a network in OpenVINO's intermediate representation: image → feature map, logits."""
     front_end = FrontEndManager().load_by_framework("pytorch")
     with torch.no_grad():
-        program = torch.jit.trace(_Whole(network).eval(), torch.zeros(1, 1, size, size), check_trace=False)
+        program = torch.jit.trace(_Whole(network).eval(), torch.zeros(1, 1, size, size), check_trace=False)  # type: ignore[no-untyped-call]
     # frozen, its weights are constants: the front end is then done in a second, and otherwise in twenty
     # the front end keeps no hold of it
     decoder = TorchScriptPythonDecoder(torch.jit.freeze(program))

@@ -14,6 +14,7 @@ from typing import Final
 from mcads_node import phantom
 from mcads_node.compute import Compute
 from mcads_node.config import TUNING, Configuration, NodeConfig, Rule, Tuning
+from mcads_node.engine import EngineName
 from mcads_node.engine.choice import is_converted
 from mcads_node.errors import NodeError
 from mcads_node.instance import Circumstances, Declined, Requestor
@@ -85,7 +86,9 @@ def shares(node: NodeConfig, count: int) -> Iterator[Share]:
     """Give the shares of `count` processors that are worth measuring: powers of two, none oversubscribed."""
     analysis = node.analysis
     steps = sorted({count, *(2**power for power in range(7) if 2**power <= count)})
-    engines = ("auto", "torch") if analysis.engine == "auto" else (analysis.engine,)
+    engines: tuple[EngineName, ...] = (analysis.engine,)
+    if analysis.engine == "auto":
+        engines = ("auto", "torch")
     for engine in engines:
         for workers in (
             [min(each, 64) for each in steps] if analysis.workers == "auto" else [analysis.workers]
