@@ -5,8 +5,8 @@ buffer was freed it takes buffers of that size from the arenas as well. The node
 connection, and moves objects of many megabytes: what they had is free then, but lies in pieces between things
 that live longer, in every arena anew, and the process grows (docs/decisions/0014).
 
-A worker does the same work again and again, on a few buffers of many megabytes. Given back and mapped anew each
-time, their pages are made and cleared each time, and that took longer than what is done with them
+A worker does the same work again and again, on a few buffers of many megabytes. Given back and mapped anew,
+their pages are made and cleared each time, and that took longer than what is done with them
 (docs/decisions/0029).
 """
 
@@ -21,8 +21,8 @@ _MAPPED_FROM = 256 * 1024
 #: bytes at the end of an arena that may stay there unused
 _KEPT_AT_THE_END = 1024 * 1024
 _ARENAS = 2
-#: a worker reuses buffers up to this many bytes, which is the most that glibc takes; the pixels of a 2500 × 2048
-#: as float32 are 20 MiB
+#: a worker reuses buffers up to this many bytes, which is the most that glibc takes; the pixels of a
+#: 2500 × 2048 as float32 are 20 MiB
 _REUSED_UP_TO = 32 * 1024 * 1024
 #: what of them may stay unused between two pieces of work: more than those of one image of that size
 _KEPT_BY_WORKERS = 192 * 1024 * 1024

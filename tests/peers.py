@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import contextlib
+import itertools
 import json
 import os
+import random
 import signal
 import socket
 import struct
@@ -23,12 +25,29 @@ from tests.programs import require_program
 _ENVIRONMENT = {**os.environ, "TCP_NODELAY": "1"}
 
 
+def _candidates() -> Iterator[int]:
+    """Ports below those the system hands out, so that no connection takes one: this worker's share."""
+    workers = int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1"))
+    worker = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw"))
+    ports = range(20_000 + worker, 32_000, workers)
+    first = random.randrange(len(ports))
+    return itertools.cycle([*ports[first:], *ports[:first]])
+
+
+_PORTS = _candidates()
+
+
 def free_port() -> int:
-    """Return a port that was free a moment ago, for programs that cannot say which one they were given."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
+    """Return a port nothing listens on, for programs that cannot say which one they were given.
+
+    A port that the system picks (port 0) may be the local end of somebody's connection a moment later, and
+    the program that was told it cannot listen there.
+    """
+    for port in _PORTS:
+        with socket.socket() as probe, contextlib.suppress(OSError):
+            probe.bind(("127.0.0.1", port))
+            return port
+    raise AssertionError("unreachable: the ports go round")
 
 
 def wait_for_port(port: int, process: subprocess.Popen[bytes], seconds: float = 20.0) -> None:

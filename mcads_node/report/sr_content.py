@@ -6,7 +6,7 @@ Library of images that lack attributes, comments) is added here.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 
 from pydicom.dataset import Dataset
@@ -20,7 +20,9 @@ from mcads_node.report.encoding import Fixed
 from mcads_node.report.identity import tracking_uid
 from mcads_node.report.image_library import image_library
 from mcads_node.report.sentences import sentence
+from mcads_node.report.sr_anatomy import anatomy_groups, anatomy_remarks
 from mcads_node.report.sr_prototypes import Identification, Number, Tracked
+from mcads_node.report.sr_triage import triage_groups
 from mcads_node.report.wording import UNVERIFIED, Translator, unread_texts, verdict_text
 from mcads_node.result import ImageReading, ReportContext
 
@@ -51,27 +53,34 @@ def content_tree(
     ReportImpossible
         A label has no code, or a text or UID cannot be written.
     """
-    root = Dataset()
+    root, names = Dataset(), [_name_of(reading) for reading in readings]
     try:
         frame, before, measurements = sr_prototypes.frame(algorithm, tr.language)
-        measured = Dataset()
-        measured.update(measurements)
-        measured.ContentSequence = list(_groups(readings, algorithm, tr))
+        groups = [*_groups(readings, algorithm, context, tr), *anatomy_groups(readings, names)]
     except (ValueError, TypeError) as error:
         raise ReportImpossible(f"the findings cannot be written as TID 1500: {error}") from error
+    measured = Dataset()
+    measured.update(measurements)
+    measured.ContentSequence = groups
     root.update(frame)
     # TID 1500 has the Image Library before the Imaging Measurements; highdicom's is not for CR
+    remarks = anatomy_remarks(readings, names, tr)
     root.ContentSequence = [
         *before,
         image_library(readings),
         measured,
-        _comments(algorithm, context, tr),
+        _comments(algorithm, context, tr, remarks),
     ]
     return root
 
 
-def _groups(readings: Sequence[ImageReading], algorithm: Algorithm, tr: Translator) -> Iterator[Dataset]:
+def _groups(
+    readings: Sequence[ImageReading], algorithm: Algorithm, context: ReportContext, tr: Translator
+) -> Iterator[Dataset]:
     identification = _identification(readings, algorithm)
+    identified = sr_prototypes.identified(identification)
+    for triage in triage_groups(readings, algorithm, context, identified, tr):
+        yield sr_prototypes.separate(triage[0])
     for reading in readings:
         source = sr_prototypes.source_image(reading.header.SOPClassUID, reading.header.SOPInstanceUID)
         source_image = Fixed.of(source)
@@ -185,10 +194,13 @@ def _check_comments(reading: ImageReading, tr: Translator) -> list[Dataset]:
     ]
 
 
-def _comments(algorithm: Algorithm, context: ReportContext, tr: Translator) -> Dataset:
+def _comments(
+    algorithm: Algorithm, context: ReportContext, tr: Translator, remarks: Iterable[str]
+) -> Dataset:
     """Write everything that a reader must know besides the findings (TID 1500, rows 12 and 14)."""
     cautions = (tr(algorithm.caution), tr(UNVERIFIED))
     texts = [". ".join(filter(None, cautions))]
     texts += [tr("Not read: {reason}", reason=said) for said in unread_texts(context, tr)]
+    texts += remarks
     comments = [content_items.text(codes.COMMENT, text) for text in texts]
     return content_items.container(codes.QUALITATIVE_EVALUATIONS, comments)

@@ -189,9 +189,13 @@ def frame(algorithm: Algorithm, language: str) -> tuple[Dataset, tuple[Dataset, 
     return _empty(report[0]), tuple(Fixed.of(item) for item in before), _empty(measurements)
 
 
+def separate(container: Dataset) -> Dataset:
+    """Copy a container as SEPARATE: highdicom's CONTINUOUS makes text views drop the concept names."""
+    return _with(container, ContinuityOfContent="SEPARATE")
+
+
 def _empty(container: Dataset) -> Dataset:
-    """Copy a container without its content, SEPARATE: CONTINUOUS makes text views drop the concept names."""
-    copied = _with(container, ContinuityOfContent="SEPARATE")
+    copied = separate(container)
     del copied.ContentSequence
     return copied
 

@@ -38,7 +38,7 @@ def configuration(folder: Path, port: int, destination_port: int, files: dict[st
             "pacs": {"ae_title": "STORESCP", "host": "127.0.0.1", "port": destination_port, "tls": True}
         },
         "analysis": {"model": "mcads-demo", "allow_demonstration_models": True, "workers": 1},
-        "monitoring": {"port": free_port() - 1},
+        "monitoring": {"port": free_port()},
     }
 
 
