@@ -11,12 +11,13 @@ import torch
 from numpy.typing import NDArray
 
 from mcads_node import analyse as steps
+from mcads_node import worker
 from mcads_node.accompanying import anatomy_of, made_anew
 from mcads_node.classifier import Classifier, load_classifier
 from mcads_node.companions import Companions, load_companions
 from mcads_node.companions.reconstructor import Reconstructor, load_reconstructor
 from mcads_node.companions.segmenter import Segmenter, load_segmenter
-from mcads_node.config import CHECKS, ReconstructionSection
+from mcads_node.config import CHECKS, NodeConfig, NodeSection, ReconstructionSection
 from mcads_node.errors import ModelUnusable
 from mcads_node.gate import failed_checks
 from mcads_node.instance import InputCheck, Radiograph, Verdict, View
@@ -26,8 +27,10 @@ from mcads_node.report.sentences import sentence
 from mcads_node.report.translation import translator
 from mcads_node.resample import geometry_for, model_input
 from mcads_node.result import ObjectKind, Rendition
+from mcads_node.service import check_model, companions_of
 from mcads_node.structure import Mask, Structures
 from mcads_node.task import Analysis
+from mcads_node.verbs.study_table import _measured
 from tests.anatomy_samples import SEGMENTATION, masks, structures
 from tests.model_samples import (
     DEMONSTRATION,
@@ -40,6 +43,7 @@ from tests.model_samples import (
 )
 from tests.report_samples import UNFIT, full
 from tests.test_analyse_acting import request
+from tests.test_analyse_acting import settings as worker_settings
 
 #: not square, and larger than what the networks see
 PIXELS = small_inputs(1, 120)[0, 0, :, :100]
@@ -257,3 +261,59 @@ def test_a_shadow_measures_nothing(classifier: Classifier) -> None:
 def test_a_limit_is_the_sites_to_set() -> None:
     with pytest.raises(ValueError, match="limit"):
         ReconstructionSection.model_validate({"model": "resnet-ae101-elastic"})
+
+
+# ------------------------------------------------------------------------------------------- as configured
+
+
+def configured(**analysis: Any) -> NodeConfig:
+    return NodeConfig.model_validate({"analysis": {"model": DEMONSTRATION, **analysis}})
+
+
+@pytest.mark.parametrize(
+    ("analysis", "complaint"),
+    [
+        ({"anatomy": DEMONSTRATION}, "expected kind: segmentation, found classifier"),
+        (
+            {"anatomy": "pspnet-chestx-det"},
+            "absent; run: mcads-node models fetch pspnet-chestx-det",
+        ),
+        ({"reconstruction": {"limit": 0.1}}, "run: mcads-node models fetch resnet-ae101-elastic"),
+        ({"reconstruction": {"model": "pspnet-chestx-det", "limit": 0.1}}, "expected kind: autoencoder"),
+    ],
+)
+def test_companions_are_made_sure_of_at_the_start(
+    tmp_path: Path, analysis: dict[str, Any], complaint: str
+) -> None:
+    node = configured(**analysis, allow_demonstration_models=True)
+    node = node.model_copy(update={"node": NodeSection(data_dir=tmp_path)})
+    (name,) = companions_of(node)
+    with pytest.raises(ModelUnusable, match=complaint):
+        check_model(node, name)
+
+
+def test_without_companions_no_weights_of_one_are_needed() -> None:
+    assert companions_of(configured()) == ()
+    nothing = load_companions(shipped_store(Path("nowhere")), None, None)
+    assert (nothing.segmenter, nothing.reconstructor) == (None, None)
+
+
+def test_a_worker_loads_its_companions_once(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    loaded: list[tuple[object, ...]] = []
+
+    def load(_store: ModelStore, *asked: object) -> Companions:
+        loaded.append(asked)
+        return Companions()
+
+    monkeypatch.setattr(worker, "load_companions", load)
+    section = ReconstructionSection(limit=0.1)
+    work = worker._Work(worker_settings(tmp_path, anatomy="pspnet-chestx-det", reconstruction=section))
+    assert work._accompanying() is work._accompanying()
+    assert loaded == [("pspnet-chestx-det", section)]
+
+
+def test_show_tells_the_ratio_or_the_reasons() -> None:
+    ratio = {"model": "pspnet-chestx-det", "cardiothoracic_ratio": 0.5234, "refusals": []}
+    assert _measured(ratio) == "cardiothoracic ratio 0.52 (pspnet-chestx-det, not verified)"
+    refused = {"model": "pspnet-chestx-det", "cardiothoracic_ratio": None, "refusals": ["One.", "Two."]}
+    assert _measured(refused) == "no cardiothoracic ratio (pspnet-chestx-det): One. Two."
