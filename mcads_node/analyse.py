@@ -17,14 +17,15 @@ from pydicom.dataset import Dataset
 
 from mcads_node.accompanying import Anatomy, anatomy_of, made_anew
 from mcads_node.admit import admit
+from mcads_node.calibration import calibration_for
 from mcads_node.classifier import Classifier
 from mcads_node.companions import Companions
 from mcads_node.errors import ReportImpossible
 from mcads_node.explain import explain
-from mcads_node.finding import COMBINED, GRAD_CAM, Algorithm, Heatmap
+from mcads_node.finding import COMBINED, GRAD_CAM, Algorithm, Finding, Heatmap
 from mcads_node.gate import failed_checks
 from mcads_node.infer import infer
-from mcads_node.instance import Declined, Radiograph
+from mcads_node.instance import Declined, InputCheck, Radiograph
 from mcads_node.profile import OF_IMAGES, wanted
 from mcads_node.read.device import device_of
 from mcads_node.read.radiograph import header_of, read_dataset, read_radiograph
@@ -41,6 +42,8 @@ from mcads_node.result import ImageReading, ObjectKind, Referenced, Rendition, R
 from mcads_node.route import Route, Subject, read_subject, route, route_by
 from mcads_node.structure import Structures
 from mcads_node.task import Analysis, AnalysisRequest, Composed, HeatmapRecord, ReadingRecord, ReportRequest
+from mcads_node.triage import triage
+from mcads_node.triage_level import Triage
 
 #: kinds without which there is no report: where one cannot be made, the reason is the study's
 _INDISPENSABLE: Final = frozenset({ObjectKind.SR, ObjectKind.SUMMARY, ObjectKind.HEATMAP})
@@ -70,7 +73,7 @@ def analyse(
     classifier_of: Callable[[str | None], Classifier],
     companions: Companions = _ALONE,
 ) -> Analysis | Declined:
-    """Lead one radiograph along its way: admit, route, read, gate, infer, explain, anatomy, draw.
+    """Lead one radiograph along its way: admit, route, read, gate, infer, triage, explain, anatomy, draw.
 
     Parameters
     ----------
@@ -95,7 +98,7 @@ def analyse(
     routed = _routed(subject, request)
     if isinstance(routed, Declined):
         return routed
-    classifier = classifier_of(request.model or routed.model)
+    classifier = _speaking(classifier_of(request.model or routed.model), request, routed)
     threshold_set, thresholds = _thresholds(routed, request, classifier)
     radiograph = read_radiograph(read_dataset(request.data))
     rows, columns = radiograph.pixels.shape
@@ -120,6 +123,7 @@ def analyse(
         threshold_set=threshold_set,
         view=radiograph.view,
         device=device_of(radiograph.header),
+        triage=_triaged(inference.findings, radiograph.checks, request),
         findings=inference.findings,
         checks=radiograph.checks,
         header=_encoded(radiograph.header),
@@ -145,6 +149,12 @@ def _routed(subject: Subject, request: AnalysisRequest) -> Route | Declined:
     return routed
 
 
+def _speaking(classifier: Classifier, request: AnalysisRequest, routed: Route) -> Classifier:
+    """Give the classifier with the calibration of the route's site, or the only one of its model."""
+    calibration = calibration_for(request.calibrations, classifier.manifest.name, routed.calibration)
+    return classifier.speaking_through(calibration)
+
+
 def _thresholds(
     routed: Route, request: AnalysisRequest, classifier: Classifier
 ) -> tuple[str | None, Mapping[str, float]]:
@@ -159,6 +169,12 @@ def _thresholds(
         if each.version in (None, manifest.version):
             return each.name, {**each.thresholds, **routed.thresholds}
     return None, routed.thresholds
+
+
+def _triaged(
+    findings: Sequence[Finding], checks: Sequence[InputCheck], request: AnalysisRequest
+) -> Triage | None:
+    return None if request.triage is None else triage(findings, checks, request.triage)
 
 
 def _pictured(heatmaps: tuple[Heatmap, ...]) -> Heatmap | None:
@@ -282,6 +298,7 @@ def _reading(record: ReadingRecord, heatmaps: Sequence[HeatmapRecord]) -> ImageR
         thumbnail=record.thumbnail,
         shown=record.shown,
         heatmaps=tuple(each.referenced for each in heatmaps),
+        triage=record.triage,
         anatomy=record.anatomy,
     )
 

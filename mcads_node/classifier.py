@@ -6,6 +6,7 @@ verified.
 
 from __future__ import annotations
 
+import copy
 import uuid
 from dataclasses import dataclass
 
@@ -49,8 +50,6 @@ class Classifier:
         Where it computes.
     weights_digest
         SHA-256 of its weights, hex.
-    calibration
-        Of the site, for just this model; None: its scores stay scores.
     """
 
     def __init__(
@@ -59,16 +58,33 @@ class Classifier:
         network: Network,
         device: torch.device,
         weights_digest: str,
-        calibration: Calibration | None = None,
     ) -> None:
         self.manifest = manifest
         self.device = device
-        self.calibration = calibration
-        algorithm = algorithm_of(manifest, weights_digest)
-        self.algorithm = calibration.speak_through(algorithm) if calibration else algorithm
+        #: of a site; None: scores stay scores
+        self.calibration: Calibration | None = None
+        self.algorithm = algorithm_of(manifest, weights_digest)
         self._network = network
         #: one per output, NaN where the output is not used
         self.operating_points = torch.tensor(manifest.operating_points, dtype=torch.float32, device=device)
+
+    def speaking_through(self, calibration: Calibration | None) -> Classifier:
+        """Give the same network with a site's calibration; with None, itself.
+
+        Raises
+        ------
+        ModelUnusable
+            The calibration is for another model.
+        """
+        if calibration is None:
+            return self
+        refusal = calibration.refusal(self.manifest, self.algorithm.weights_digest)
+        if refusal:
+            raise ModelUnusable(f"calibration of {calibration.site}: {refusal}")
+        spoken = copy.copy(self)
+        spoken.calibration = calibration
+        spoken.algorithm = calibration.speak_through(self.algorithm)
+        return spoken
 
     @property
     def input_size(self) -> int:
@@ -167,8 +183,6 @@ def load_classifier(
     """
     manifest = store.manifest(name)
     weights = store.read(name)
-    if calibration and (refusal := calibration.refusal(manifest, weights.digest)):
-        raise ModelUnusable(f"calibration of {calibration.site}: {refusal}")
     where = device_named(device)
     if threads is not None:
         torch.set_num_threads(threads)
@@ -176,9 +190,9 @@ def load_classifier(
     fill(network.module, weights.data, name, manifest.architecture)
     # torchxrayvision's own memory format: channels-last rounds otherwise, and moved heatmaps by 1e-5
     network.module.to(where)
-    classifier = Classifier(manifest, network, where, weights.digest, calibration)
+    classifier = Classifier(manifest, network, where, weights.digest)
     classifier.forward(torch.zeros(1, 1, classifier.input_size, classifier.input_size))
-    return classifier
+    return classifier.speaking_through(calibration)
 
 
 def algorithm_of(manifest: ModelManifest, weights_digest: str) -> Algorithm:

@@ -16,6 +16,7 @@ from typing import Any
 import structlog
 
 from mcads_node import analyse as steps
+from mcads_node.calibration import calibration_for
 from mcads_node.classifier import Classifier, load_classifier
 from mcads_node.companions import Companions, load_companions
 from mcads_node.errors import NodeError
@@ -108,9 +109,7 @@ class _Work:
         settings = self._settings
         store = ModelStore(models_dir=settings.models_dir, weights_dir=settings.weights_dir)
         store.require_allowed(name, allow_demonstration=settings.allow_demonstration)
-        # a site's calibration is of the node's own model; others speak uncalibrated
-        calibration = settings.calibration if name == settings.model else None
-        return load_classifier(store, name, threads=1, calibration=calibration)
+        return load_classifier(store, name, threads=1)
 
     def _accompanying(self) -> Companions:
         """Give the models that accompany the classifiers, warm."""
@@ -128,8 +127,14 @@ class _Work:
 
     def analyse(self, request: AnalysisRequest) -> Analysis | Declined:
         self._let_go_of_others(request)
-        request = replace(request, default_model=self._settings.model)
-        return steps.analyse(request, self._classifier, self._accompanying())
+        settings = self._settings
+        known = replace(
+            request,
+            default_model=settings.model,
+            calibrations=settings.calibrations,
+            triage=settings.triage,
+        )
+        return steps.analyse(known, self._classifier, self._accompanying())
 
     def _let_go_of_others(self, request: AnalysisRequest) -> None:
         """Forget models that were loaded and that no rule names any more."""
@@ -145,4 +150,5 @@ class _Work:
         )
 
     def score(self, data: bytes) -> Scored | Declined:
-        return score(data, self._classifier(None))
+        calibration = calibration_for(self._settings.calibrations, self._settings.model)
+        return score(data, self._classifier(None).speaking_through(calibration))

@@ -62,7 +62,7 @@ from mcads_node.service.configured import timeouts_of
 from mcads_node.store_status import answer_of
 from tests.anatomy_samples import MEASURED, structures
 from tests.documents import CONFORMANCE, plain, table, tables
-from tests.report_samples import ALGORITHM, CONTEXT, UNFIT, full, reading
+from tests.report_samples import ALGORITHM, CONTEXT, UNFIT, full, reading, with_triage
 
 TEXT = CONFORMANCE.read_text(encoding="utf-8")
 #: value, scheme and meaning, as the statement writes a code
@@ -120,8 +120,8 @@ def objects() -> tuple[ResultObject, ...]:
         ObjectKind.SEG: partial(segmentation, seen, [heatmap]),
     }
     readings = [
-        replace(reading(header), thumbnail=picture(), anatomy=MEASURED),
-        replace(reading(full(2), checks=(UNFIT,)), thumbnail=picture()),
+        replace(with_triage(reading(header)), thumbnail=picture(), anatomy=MEASURED),
+        replace(with_triage(reading(full(2), checks=(UNFIT,))), thumbnail=picture()),
     ]
     of_the_study: dict[ObjectKind, Callable[..., ResultObject | None]] = {
         ObjectKind.SR: partial(measurement_report, readings),

@@ -52,6 +52,7 @@ from tests.report_samples import (
     calibrated,
     full,
     reading,
+    with_triage,
 )
 from tests.sources import IMPOSSIBLE, IMPOSSIBLE_TOGETHER, SOURCES, Source
 
@@ -271,11 +272,12 @@ def _reports() -> Iterator[bytes]:
         reading(full(1), view=View.PA, labels=FEW[:2]),
         reading(full(2), view=View.LATERAL, checks=(UNFIT, DOUBTFUL), labels=FEW[:2]),
     ]
-    mixed = [calibrated(each, FEW[:1]) for each in mixed]
+    mixed = [with_triage(calibrated(each, FEW[:1])) for each in mixed]
     anatomies = (replace(MEASURED, algorithm=OTHER), REFUSED)
     mixed = [replace(each, anatomy=anatomy) for each, anatomy in zip(mixed, anatomies, strict=True)]
     mark = replace(CALIBRATED.calibration, labels=FEW[:1]) if CALIBRATED.calibration else None
     yield measurement_report(mixed, replace(DEMONSTRATION, calibration=mark), context).data
+    yield measurement_report(mixed[1:], DEMONSTRATION, CONTEXT).data
     rejected = [
         RejectedObject(
             sop_class_uid=each.sop_class_uid,

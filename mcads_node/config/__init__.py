@@ -44,6 +44,7 @@ from mcads_node.config.sources import PullSection, SourceSection
 from mcads_node.config.tending import TendingSection
 from mcads_node.config.thresholds import ThresholdSet
 from mcads_node.config.tls import TlsSection
+from mcads_node.config.triage import TriageCondition, TriageRule, TriageRules, load_triage
 
 __all__ = [
     "CHECKS",
@@ -86,12 +87,16 @@ __all__ = [
     "ThresholdSet",
     "TlsPeerSection",
     "TlsSection",
+    "TriageCondition",
+    "TriageRule",
+    "TriageRules",
     "WebhookSection",
     "When",
     "hours_of",
     "known_to",
     "load_configuration",
     "load_rules",
+    "load_triage",
     "parse_rules",
     "schedule_of",
 ]

@@ -46,6 +46,7 @@ class NodeSection(Section):
 
 
 _ONE_OR_SEVERAL = {"anyOf": [{"type": "string"}, {"type": "array", "items": {"type": "string"}}]}
+_NONE_OR_SOME = {"anyOf": [*_ONE_OR_SEVERAL["anyOf"], {"type": "null"}]}
 
 
 class RequestorSection(Section):
@@ -89,7 +90,7 @@ class AnalysisSection(Section):
     """Which model reads, and with how much of the machine."""
 
     model: Name = "densenet121-res224-all"
-    calibration: AbsoluteFile | None = None
+    calibration: Annotated[tuple[AbsoluteFile, ...], WithJsonSchema(_NONE_OR_SOME)] = ()
     anatomy: Name | None = None
     reconstruction: ReconstructionSection | None = None
     workers: Literal["auto"] | Annotated[int, Field(ge=1, le=64)] = "auto"
@@ -98,6 +99,13 @@ class AnalysisSection(Section):
     max_attempts: Annotated[int, Field(ge=1, le=20)] = 3
     lease_seconds: Annotated[float, Field(ge=3, le=3600)] = 60.0
     allow_demonstration_models: bool = False
+
+    @field_validator("calibration", mode="before")
+    @classmethod
+    def _none_or_some(cls, value: object) -> object:
+        if value is None:
+            return ()
+        return (value,) if isinstance(value, str | Path) else value
 
 
 class NodeConfig(Section):
@@ -121,3 +129,4 @@ class NodeConfig(Section):
     drift: DriftSection = DriftSection()
     audit: AuditSection | None = None
     routes: Path = Path("routes.yaml")
+    triage: Path | None = None

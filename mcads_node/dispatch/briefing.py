@@ -121,6 +121,7 @@ class Briefing:
             header=analysis.header,
             thumbnail=thumbnail,
             shown=analysis.shown if thumbnail else None,
+            triage=analysis.triage,
             heatmaps=tuple(
                 HeatmapRecord(
                     referenced=(result.sop_class_uid, result.sop_instance_uid, result.series_instance_uid),

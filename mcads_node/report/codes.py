@@ -54,6 +54,8 @@ ALGORITHM_FAMILY: Final = Code("111000", "DCM", "Algorithm Family")
 SOURCE_OF_MEASUREMENT: Final = Code("121112", "DCM", "Source of Measurement")
 IMAGE_QUALITY: Final = Code("111101", "DCM", "Image Quality")
 QUALITY_ASSESSMENT: Final = Code("111050", "DCM", "Quality Assessment")
+#: "Triage index (assessment scale)"
+TRIAGE_INDEX: Final = Code("273887006", "SCT", "Triage index")
 
 #: CID 240
 PRESENCES: Final[Mapping[Presence, Code]] = MappingProxyType(

@@ -72,7 +72,8 @@ def begin(made_of: Draft, sop_class_uid: str, modality: str, detail: str = "") -
     modality
         Of its series.
     detail
-        What else the document's identity follows from, besides images, thresholds, revision and variant.
+        What else the document's identity follows from, besides images, thresholds, rules of triage, revision
+        and variant.
     """
     rendition, algorithm, context = made_of.rendition, made_of.algorithm, made_of.context
     uid = object_uid(

@@ -112,9 +112,16 @@ def thresholds_of(readings: Iterable[ImageReading]) -> dict[str, float]:
     }
 
 
-def beside(readings: Iterable[ImageReading]) -> str:
-    """Name the models that speak of the images besides the one that reads: others make other results."""
-    return identity.beside(reading.anatomy.algorithm for reading in readings if reading.anatomy is not None)
+def beside(readings: Sequence[ImageReading]) -> str:
+    """Name the models and rules that speak of the images besides what reads: others make other results."""
+    models = identity.beside(reading.anatomy.algorithm for reading in readings if reading.anatomy is not None)
+    return "/".join(filter(None, (models, triage_rules_of(readings))))
+
+
+def triage_rules_of(readings: Iterable[ImageReading]) -> str:
+    """Name the rules of triage that images were held against."""
+    digests = {reading.triage.digest for reading in readings if reading.triage is not None}
+    return f"triage {','.join(sorted(digests))}" if digests else ""
 
 
 def reference(header: Dataset, purpose: Code | None = None) -> Dataset:

@@ -21,6 +21,7 @@ from mcads_node.report.identity import tracking_uid
 from mcads_node.report.image_library import image_library
 from mcads_node.report.sentences import sentence
 from mcads_node.report.sr_anatomy import anatomy_groups, anatomy_remarks
+from mcads_node.report.sr_triage import triage_groups
 from mcads_node.report.wording import UNVERIFIED, Translator, unread_texts, verdict_text
 from mcads_node.result import ImageReading, ReportContext
 
@@ -52,7 +53,7 @@ def content_tree(
         A label has no code, or a text or UID cannot be written.
     """
     try:
-        groups = list(_groups(readings, algorithm, tr))
+        groups = list(_groups(readings, algorithm, context, tr))
         report = sr.MeasurementReport(
             observation_context=_observation_context(algorithm),
             procedure_reported=codes.IMAGING_PROCEDURE,
@@ -85,10 +86,11 @@ def _with_library(items: Iterable[Dataset], readings: Sequence[ImageReading]) ->
 
 
 def _groups(
-    readings: Sequence[ImageReading], algorithm: Algorithm, tr: Translator
+    readings: Sequence[ImageReading], algorithm: Algorithm, context: ReportContext, tr: Translator
 ) -> Iterator[sr.MeasurementsAndQualitativeEvaluations]:
     # one object in every group: the items are equal, and most of the time of a report is the making of items
     identification = _identification(readings, algorithm)
+    yield from triage_groups(readings, algorithm, context, identification, tr)
     for reading in readings:
         source_image = sr.SourceImageForMeasurementGroup(
             referenced_sop_class_uid=reading.header.SOPClassUID,

@@ -1,7 +1,8 @@
 """The node as a whole: what a configuration stands for, how its parts start and stop, and running it."""
 
 from mcads_node.service.configured import (
-    calibration_of,
+    calibration_faults,
+    calibrations_of,
     caller_of,
     check_model,
     check_models,
@@ -23,7 +24,8 @@ __all__ = [
     "ALL_ROLES",
     "Node",
     "Role",
-    "calibration_of",
+    "calibration_faults",
+    "calibrations_of",
     "caller_of",
     "check_model",
     "check_models",

@@ -13,6 +13,7 @@ from mcads_node.shipped import shipped_folder
 from mcads_node.state import State, open_state, weights_dir
 from mcads_node.structure import AnatomyReading
 from mcads_node.verbs.person import administrator
+from mcads_node.verbs.triaging import triage_json, triage_of_image
 from mcads_node.workitems import (
     DeliveryRecord,
     InstanceAnalysed,
@@ -191,6 +192,7 @@ def _line(line: StudyLine) -> dict[str, Any]:
         ],
         "held_until": line.held_until and line.held_until.isoformat(),
         "trouble": line.trouble,
+        "triage": triage_json(line.triage),
     }
 
 
@@ -263,6 +265,7 @@ def _analysis(analysis: InstanceAnalysed) -> dict[str, Any]:
             {"name": check.name, "verdict": str(check.verdict), "reason": check.reason}
             for check in analysis.checks
         ],
+        "triage": triage_of_image(analysis.triage, analysis.findings, analysis.checks),
         "anatomy": None if analysis.anatomy is None else _anatomy(analysis.anatomy),
     }
 

@@ -9,6 +9,7 @@ from rich.console import Console
 from rich.markup import escape
 
 from mcads_node.verbs.tables import findings_table, short
+from mcads_node.verbs.triaging import show_triage
 
 
 def show_study(console: Console, study: Mapping[str, Any]) -> None:
@@ -35,6 +36,7 @@ def _show_image(console: Console, image: Mapping[str, Any]) -> None:
     console.print(text + _deleted(image), highlight=False, soft_wrap=True)
     if "findings" in image:
         console.print(findings_table(f"{image['view']}, {_way(image)}", image["findings"]))
+    show_triage(console, image.get("triage"))
     for check in image.get("checks", ()):
         console.print(f"  [yellow]{check['verdict']}[/]: {escape(check['reason'])}", highlight=False)
     if image.get("anatomy"):

@@ -13,6 +13,7 @@ from mcads_node.workitems.codec import (
     anatomy_from_json,
     checks_from_json,
     findings_from_json,
+    triage_from_json,
 )
 from mcads_node.workitems.engine import Transaction
 from mcads_node.workitems.patients import is_of_its_patient, patient_number, reports_of_its_patient
@@ -170,6 +171,7 @@ def analysis_of(row: Row[Any], objects: tuple[StoredResult, ...]) -> InstanceAna
         expected_views=row.expected_views,
         max_wait_seconds=row.max_wait_seconds,
         device=row.device,
+        triage=None if row.triage is None else triage_from_json(row.triage),
         anatomy=None if row.anatomy is None else anatomy_from_json(row.anatomy),
     )
 
