@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ipaddress
+import socket
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -31,11 +32,18 @@ class NodeSection(Section):
     host: str = "0.0.0.0"  # noqa: S104 - a node is there to be reached; who may send is the requestors' list
     port: Port = 11112
     data_dir: Path = Path("/var/lib/mcads-node")
+    #: of this machine among those that share the database; None: its host name
+    name: Name | None = None
     database: str | None = None
     database_busy_seconds: Annotated[float, Field(ge=1, le=300)] = 15.0
     max_associations: Annotated[int, Field(ge=1, le=1000)] = 25
     max_associations_per_requestor: Annotated[int, Field(ge=1, le=1000)] = 10
     tls: TlsSection | None = None
+
+    @property
+    def machine(self) -> str:
+        """Say how this machine is called among those that share the database."""
+        return self.name or socket.gethostname()
 
     @field_validator("database")
     @classmethod
