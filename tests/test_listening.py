@@ -1,4 +1,4 @@
-"""Several processes on one PostgreSQL: they hear of each other's work, and share what is done once for all."""
+"""Several processes on one PostgreSQL hear of each other's work, and share what is done once for all."""
 
 from __future__ import annotations
 

@@ -23,7 +23,6 @@ from tests.acceptance.node import RULES, ServedNode, wait_for
 from tests.peers import echoscu, free_port, storescp, storescu
 from tests.postgres import PostgresServer
 
-
 BUSY = "IN PROGRESS"
 
 
