@@ -1,8 +1,8 @@
 """What Ray places on a machine of the cluster: the keeper of one warm worker.
 
 The work is done in a process of its own below the actor, as on the node's machine: with a memory limit, a
-hard timeout, and a codec that may crash. What kills that process says something about the image (`WorkerLost`);
-what kills the actor, or its machine, says nothing about it. So the two are told apart.
+hard timeout, and a codec that may crash. What kills that process says something about the image
+(`WorkerLost`); what kills the actor, or its machine, says nothing about it. So the two are told apart.
 """
 
 from __future__ import annotations
@@ -60,7 +60,9 @@ class Reader:
 
     def _require_the_same(self) -> None:
         if self._version != __version__:
-            raise ModelUnusable(f"the cluster has node {__version__} installed, and the node is {self._version}")
+            raise ModelUnusable(
+                f"the cluster has node {__version__} installed, and the node is {self._version}"
+            )
         worker = self._settings.worker
         store = ModelStore(models_dir=worker.models_dir, weights_dir=worker.weights_dir)
         for name, digest in self._settings.digests.items():

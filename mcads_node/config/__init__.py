@@ -30,6 +30,7 @@ from mcads_node.config.loading import (
 from mcads_node.config.monitoring import MonitoringSection
 from mcads_node.config.network import NetworkSection
 from mcads_node.config.node import AnalysisSection, NodeConfig, NodeSection, ReportSection, RequestorSection
+from mcads_node.config.ray import RaySection
 from mcads_node.config.receive import ReceiveSection
 from mcads_node.config.retention import RetentionSection
 from mcads_node.config.rules import RoutesConfig, Rule
@@ -64,6 +65,7 @@ __all__ = [
     "NodeConfig",
     "NodeSection",
     "PullSection",
+    "RaySection",
     "ReceiveSection",
     "ReportSection",
     "RequestorSection",

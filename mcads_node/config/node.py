@@ -17,6 +17,7 @@ from mcads_node.config.disk import DiskSection
 from mcads_node.config.drift import DriftSection
 from mcads_node.config.monitoring import MonitoringSection
 from mcads_node.config.network import NetworkSection
+from mcads_node.config.ray import RaySection
 from mcads_node.config.receive import ReceiveSection
 from mcads_node.config.retention import RetentionSection
 from mcads_node.config.sources import PullSection, SourceSection
@@ -91,6 +92,7 @@ class AnalysisSection(Section):
 
     model: Name = "densenet121-res224-all"
     calibration: AbsoluteFile | None = None
+    compute: Literal["local", "ray"] = "local"
     workers: Literal["auto"] | Annotated[int, Field(ge=1, le=64)] = "auto"
     timeout_seconds: Annotated[float, Field(gt=0, le=3600)] = 120.0
     memory_limit_mib: Annotated[int, Field(ge=1024)] = 4096
@@ -108,6 +110,7 @@ class NodeConfig(Section):
     sources: dict[Name, SourceSection] = Field(default_factory=dict)
     pull: dict[Name, PullSection] = Field(default_factory=dict)
     analysis: AnalysisSection = AnalysisSection()
+    ray: RaySection | None = None
     report: ReportSection = ReportSection()
     network: NetworkSection = NetworkSection()
     receive: ReceiveSection = ReceiveSection()

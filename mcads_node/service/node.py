@@ -12,6 +12,7 @@ from pathlib import Path
 import structlog
 
 from mcads_node import __version__
+from mcads_node.cluster import ClusterCompute
 from mcads_node.compute import Compute
 from mcads_node.config import Configuration, RuleBook, known_to, load_rules
 from mcads_node.deliver.deliverer import Deliverer, DeliverySettings, Shelves
@@ -147,7 +148,7 @@ class Node:
             Shelves(results=self._state.results, received=self._state.spool),
         )
 
-    def _make_dispatcher(self, compute: Compute, profiles: dict[str, Profile]) -> Dispatcher:
+    def _make_dispatcher(self, compute: Compute | ClusterCompute, profiles: dict[str, Profile]) -> Dispatcher:
         dispatcher = Dispatcher(
             self._state,
             compute,
@@ -199,7 +200,7 @@ class Node:
         self._is_started = True
         tell_of(self._tls)
 
-    def _start_compute(self, compute: Compute) -> None:
+    def _start_compute(self, compute: Compute | ClusterCompute) -> None:
         # what an earlier run of this node held when it died is nobody's now
         for lease in self._state.workitems.expire_leases(held_by=self._name):
             log.warning("work.lease_expired", workitem=lease.number, reason=lease.reason)
