@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import logging
 import os
+import signal
 import threading
 import time
 import uuid
@@ -32,10 +33,12 @@ ANSWER, READY, BEAT, UNFIT = "answer", "ready", "beat", "unfit"
 LOST = "lost"
 
 _BEAT_SECONDS = 2.0
+#: an actor that may not be used is tried again, since somebody may have brought its machine up to date
+_UNFIT_PAUSE_SECONDS = 30.0
 #: an actor that does not answer for so long is given up: it answers while it works
 _PING_SECONDS = 30.0
-#: pause before an actor that failed is made anew
-_PAUSE_SECONDS = 5.0
+#: pause before one that was lost is made anew
+_PAUSE_SECONDS = 1.0
 
 
 def serve(pipe: Connection, settings: ClusterSettings) -> None:
@@ -48,15 +51,25 @@ def serve(pipe: Connection, settings: ClusterSettings) -> None:
     settings
         How the cluster is used.
     """
+    # Ctrl-C in a terminal reaches the whole process group; the node ends this process itself
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
     os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
-    ray.init(
-        address=settings.address,
-        # so that two nodes on one cluster do not meet
-        namespace=f"mcads-{uuid.uuid4().hex}",
-        log_to_driver=False,
-        configure_logging=True,
-        logging_level=logging.CRITICAL,
-    )
+    # Ray writes what it likes to both, also from C++; the node's log is made of events
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nowhere, 1)
+    os.dup2(nowhere, 2)
+    try:
+        ray.init(
+            address=settings.address,
+            # so that two nodes on one cluster do not meet
+            namespace=f"mcads-{uuid.uuid4().hex}",
+            log_to_driver=False,
+            configure_logging=True,
+            logging_level=logging.CRITICAL,
+        )
+    except Exception as error:  # noqa: BLE001 - of many kinds: no head, another version of Ray or Python, no token
+        pipe.send((UNFIT, f"{settings.address} cannot be used: {_told(error)}"))
+        return
     broker = _Broker(pipe, settings)
     with suppress(EOFError, OSError):
         broker.run()
@@ -102,26 +115,33 @@ class _Broker:
     def _keep_actor(self) -> None:
         """Have one actor, for as long as this process lives: a new one after each that is lost."""
         while True:
-            try:
-                self._use(self._reader.remote(self._settings, __version__))
-            except (ray.exceptions.RayError, ConnectionError) as error:
-                self._tell(UNFIT, f"an actor was lost: {_first_line(error)}")
-            time.sleep(_PAUSE_SECONDS)
-
-    def _use(self, actor: Any) -> None:
-        # it may wait long for a place: an autoscaler has to start a machine first
-        kind, value = ray.get(actor.begin.remote())
-        if kind == RAISED:
-            self._tell(UNFIT, str(value))
+            actor = self._reader.remote(self._settings, __version__)
+            unfit = self._begin(actor)
+            if unfit is None:
+                self._watch(actor)
+            else:
+                self._tell(UNFIT, unfit)
+            # one that hangs would keep its place, and what it was given would wait for ever
             ray.kill(actor)
-            return
+            time.sleep(_PAUSE_SECONDS if unfit is None else _UNFIT_PAUSE_SECONDS)
+
+    def _begin(self, actor: Any) -> str | None:
+        """Have an actor load the models; says why it may not be used, or None."""
         try:
-            self._change(actor, 0)
+            # it may wait long for a place: an autoscaler has to start a machine first
+            kind, value = ray.get(actor.begin.remote())
+        except (ray.exceptions.RayError, ConnectionError) as error:
+            return _told(error)
+        return str(value) if kind == RAISED else None
+
+    def _watch(self, actor: Any) -> None:
+        """Give work to an actor for as long as it answers."""
+        self._change(actor, 0)
+        with suppress(ray.exceptions.RayError, ConnectionError):
             while True:
                 ray.get(actor.ping.remote(), timeout=_PING_SECONDS)
                 time.sleep(_BEAT_SECONDS)
-        finally:
-            self._change(actor, None)
+        self._change(actor, None)
 
     def _change(self, actor: Any, load: int | None) -> None:
         with self._lock:
@@ -141,7 +161,8 @@ class _Broker:
         try:
             kind, value = ray.get(actor.perform.remote(entry, arguments))
         except (ray.exceptions.RayError, ConnectionError) as error:
-            kind, value = LOST, f"the cluster lost the work: {_first_line(error)}"
+            # no more is told of it: Ray quotes what it has
+            kind, value = LOST, f"the cluster lost the work: {type(error).__name__}"
         finally:
             with self._lock:
                 if actor in self._loads:
@@ -158,6 +179,7 @@ class _Broker:
             return actor
 
 
-def _first_line(error: Exception) -> str:
-    """Say what happened without Ray's report of it, which quotes whatever it has."""
-    return type(error).__name__
+def _told(error: Exception) -> str:
+    """Say what happened before there was any work, in one line: the last of Ray's is the cause."""
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    return f"{type(error).__name__}: {lines[-1][:300] if lines else 'no reason was given'}"

@@ -54,6 +54,8 @@ class ClusterCompute:
         self._pipe: Connection | None = None
         self._open: dict[int, Future[Any]] = {}
         self._ready = 0
+        #: what was told since an actor was ready: it is found again and again
+        self._told: set[str] = set()
         self._stopping = threading.Event()
         self._thread = threading.Thread(target=self._run, name="compute-cluster", daemon=True)
 
@@ -125,7 +127,7 @@ class ClusterCompute:
             try:
                 process.start()
             except OSError as error:
-                log.error("cluster.lost", reason=f"no process could be started: {error.strerror}")
+                self._tell_once("cluster.lost", f"no process could be started: {error.strerror}")
                 return False
             theirs.close()
             with self._lock:
@@ -133,15 +135,16 @@ class ClusterCompute:
             was_ready, why = self._listen(ours)
             self._let_go(process)
         if not self._stopping.is_set():
-            log.error("cluster.lost", address=self._settings.address, reason=why)
+            self._tell_once("cluster.lost", why)
         return was_ready
 
     def _let_go(self, process: SpawnProcess) -> None:
+        # first of all: who sends to one that does not read holds the lock until it is gone
+        process.kill()
+        process.join(_EXIT_SECONDS)
         with self._lock:
             self._pipe, lost, self._open = None, self._open, {}
             self._ready = 0
-        process.kill()
-        process.join(_EXIT_SECONDS)
         for future in lost.values():
             future.set_exception(ClusterLost("the cluster was lost while it did the work"))
 
@@ -160,12 +163,19 @@ class ClusterCompute:
             was_ready = was_ready or self._ready > 0
         return was_ready, ""
 
+    def _tell_once(self, event: str, reason: str) -> None:
+        if reason not in self._told:
+            self._told.add(reason)
+            log.error(event, address=self._settings.address, reason=reason)
+
     def _take_in(self, what: str, *values: Any) -> None:
         if what == "ready":
             (self._ready,) = values
             log.info("cluster.ready", actors=self._ready)
+            if self._ready:
+                self._told.clear()
         elif what == "unfit":
-            log.error("cluster.unfit", reason=values[0])
+            self._tell_once("cluster.unfit", values[0])
         elif what == "answer":
             number, kind, value = values
             with self._lock:
