@@ -15,17 +15,21 @@ from typing import Final
 import pydicom
 from pydicom.dataset import Dataset
 
+from mcads_node.accompanying import Anatomy, anatomy_of, made_anew
 from mcads_node.admit import admit
+from mcads_node.calibration import calibration_for
 from mcads_node.classifier import Classifier
+from mcads_node.companions import Companions
 from mcads_node.errors import ReportImpossible
 from mcads_node.explain import explain
-from mcads_node.finding import COMBINED, GRAD_CAM, Algorithm, Heatmap
+from mcads_node.finding import COMBINED, GRAD_CAM, Algorithm, Finding, Heatmap
 from mcads_node.gate import failed_checks
 from mcads_node.infer import infer
-from mcads_node.instance import Declined, Radiograph
+from mcads_node.instance import Declined, InputCheck, Radiograph
 from mcads_node.profile import OF_IMAGES, wanted
 from mcads_node.read.device import device_of
 from mcads_node.read.radiograph import header_of, read_dataset, read_radiograph
+from mcads_node.report.anatomy_segmentation import anatomy_segmentation
 from mcads_node.report.basic_text import basic_text_report
 from mcads_node.report.capture import heatmap_capture, summary_capture, thumbnail
 from mcads_node.report.key_objects import key_objects
@@ -36,10 +40,16 @@ from mcads_node.report.sr import measurement_report
 from mcads_node.resample import geometry_for, model_input
 from mcads_node.result import ImageReading, ObjectKind, Referenced, Rendition, ReportContext, ResultObject
 from mcads_node.route import Route, Subject, read_subject, route, route_by
+from mcads_node.structure import Structures
 from mcads_node.task import Analysis, AnalysisRequest, Composed, HeatmapRecord, ReadingRecord, ReportRequest
+from mcads_node.triage import triage
+from mcads_node.triage_level import Triage
 
 #: kinds without which there is no report: where one cannot be made, the reason is the study's
 _INDISPENSABLE: Final = frozenset({ObjectKind.SR, ObjectKind.SUMMARY, ObjectKind.HEATMAP})
+
+#: of an analysis that nothing accompanies
+_ALONE: Final = Companions()
 
 _OF_THE_STUDY: Final[
     Mapping[
@@ -59,9 +69,11 @@ _OF_THE_STUDY: Final[
 
 
 def analyse(
-    request: AnalysisRequest, classifier_of: Callable[[str | None], Classifier]
+    request: AnalysisRequest,
+    classifier_of: Callable[[str | None], Classifier],
+    companions: Companions = _ALONE,
 ) -> Analysis | Declined:
-    """Lead one radiograph along its way: admit, route, read, gate, infer, explain, draw.
+    """Lead one radiograph along its way: admit, route, read, gate, infer, triage, explain, anatomy, draw.
 
     Parameters
     ----------
@@ -69,6 +81,8 @@ def analyse(
         The image, and what is to be done with it.
     classifier_of
         Gives the classifier of a model's name, and the node's own of None.
+    companions
+        Models that accompany it.
 
     Raises
     ------
@@ -84,18 +98,24 @@ def analyse(
     routed = _routed(subject, request)
     if isinstance(routed, Declined):
         return routed
-    classifier = classifier_of(request.model or routed.model)
+    classifier = _speaking(classifier_of(request.model or routed.model), request, routed)
     threshold_set, thresholds = _thresholds(routed, request, classifier)
     radiograph = read_radiograph(read_dataset(request.data))
     rows, columns = radiograph.pixels.shape
     geometry = geometry_for(rows, columns, classifier.input_size)
     square = model_input(radiograph.pixels, geometry)
-    radiograph = replace(radiograph, checks=failed_checks(radiograph, square, routed.checks))
+    anew = made_anew(radiograph, companions, routed.checks)
+    radiograph = replace(radiograph, checks=failed_checks(radiograph, square, routed.checks, anew))
     inference = infer(classifier, square, thresholds, radiograph.checks)
     heatmaps = explain(
         classifier, inference, square, geometry, routed.explain, top_finding=routed.explain_top_finding
     )
-    made = _draw(radiograph, heatmaps, classifier.algorithm, request, routed)
+    made = _Made(classifier.algorithm)
+    _draw(made, radiograph, heatmaps, request, routed)
+    anatomy = Anatomy() if request.shadow else anatomy_of(radiograph, companions)
+    made.omitted.extend(anatomy.omitted)
+    if anatomy.structures is not None:
+        _draw_structures(made, radiograph, anatomy.structures, request, routed)
     pictured = _pictured(heatmaps)
     return Analysis(
         route=routed,
@@ -103,6 +123,7 @@ def analyse(
         threshold_set=threshold_set,
         view=radiograph.view,
         device=device_of(radiograph.header),
+        triage=_triaged(inference.findings, radiograph.checks, request),
         findings=inference.findings,
         checks=radiograph.checks,
         header=_encoded(radiograph.header),
@@ -110,6 +131,7 @@ def analyse(
         shown=_name_of(pictured),
         objects=tuple(made.objects),
         omitted=tuple(made.omitted),
+        anatomy=anatomy.reading,
     )
 
 
@@ -127,6 +149,12 @@ def _routed(subject: Subject, request: AnalysisRequest) -> Route | Declined:
     return routed
 
 
+def _speaking(classifier: Classifier, request: AnalysisRequest, routed: Route) -> Classifier:
+    """Give the classifier with the calibration of the route's site, or the only one of its model."""
+    calibration = calibration_for(request.calibrations, classifier.manifest.name, routed.calibration)
+    return classifier.speaking_through(calibration)
+
+
 def _thresholds(
     routed: Route, request: AnalysisRequest, classifier: Classifier
 ) -> tuple[str | None, Mapping[str, float]]:
@@ -141,6 +169,12 @@ def _thresholds(
         if each.version in (None, manifest.version):
             return each.name, {**each.thresholds, **routed.thresholds}
     return None, routed.thresholds
+
+
+def _triaged(
+    findings: Sequence[Finding], checks: Sequence[InputCheck], request: AnalysisRequest
+) -> Triage | None:
+    return None if request.triage is None else triage(findings, checks, request.triage)
 
 
 def _pictured(heatmaps: tuple[Heatmap, ...]) -> Heatmap | None:
@@ -166,7 +200,7 @@ class _Made:
     """Objects as they are made for a model, and why one could not be."""
 
     def __init__(self, algorithm: Algorithm) -> None:
-        self._device_uid = algorithm.device_uid
+        self.algorithm = algorithm
         self.objects: list[ResultObject] = []
         self.omitted: list[str] = []
 
@@ -181,25 +215,23 @@ class _Made:
             return
         # None: there is nothing to say, such as a key object selection without a positive image
         if made is not None:
-            self.objects.append(replace(made, device_uid=self._device_uid))
+            self.objects.append(replace(made, device_uid=self.algorithm.device_uid))
 
 
 def _draw(
+    made: _Made,
     radiograph: Radiograph,
     heatmaps: tuple[Heatmap, ...],
-    algorithm: Algorithm,
     request: AnalysisRequest,
     routed: Route,
-) -> _Made:
-    """Make all objects of this image that the route's destinations want; without a heatmap there is none."""
-    made = _Made(algorithm)
+) -> None:
+    """Make all objects of heatmaps that the route's destinations want; without a heatmap there is none."""
     if not heatmaps:
-        return made
+        return
     # areas are marked of single findings: a pixel-level map has none, and a combined one has no finding
     areas = [heatmap for heatmap in heatmaps if heatmap.method == GRAD_CAM]
-    kinds = OF_IMAGES if routed.objects is None else OF_IMAGES & set(routed.objects)
-    for rendition in wanted(request.profiles, routed.send_to, kinds):
-        said = (algorithm, request.context, rendition)
+    for rendition in _of_image(request, routed):
+        said = (made.algorithm, request.context, rendition)
         if rendition.kind is ObjectKind.HEATMAP:
             for heatmap in heatmaps:
                 made.add(rendition, partial(heatmap_capture, radiograph, heatmap, *said))
@@ -209,7 +241,22 @@ def _draw(
             made.add(rendition, partial(presentation_state, radiograph, areas, *said))
         else:
             made.add(rendition, partial(segmentation, radiograph, areas, *said))
-    return made
+
+
+def _of_image(request: AnalysisRequest, routed: Route) -> tuple[Rendition, ...]:
+    """Give the renditions of single images that the route's destinations want."""
+    kinds = OF_IMAGES if routed.objects is None else OF_IMAGES & set(routed.objects)
+    return wanted(request.profiles, routed.send_to, kinds)
+
+
+def _draw_structures(
+    made: _Made, radiograph: Radiograph, structures: Structures, request: AnalysisRequest, routed: Route
+) -> None:
+    """Make the objects of plausible masks that the route's destinations want."""
+    for rendition in _of_image(request, routed):
+        if rendition.kind is ObjectKind.SEG:
+            said = (made.algorithm, request.context, rendition)
+            made.add(rendition, partial(anatomy_segmentation, radiograph, structures, *said))
 
 
 def compose(request: ReportRequest) -> Composed:
@@ -251,6 +298,8 @@ def _reading(record: ReadingRecord, heatmaps: Sequence[HeatmapRecord]) -> ImageR
         thumbnail=record.thumbnail,
         shown=record.shown,
         heatmaps=tuple(each.referenced for each in heatmaps),
+        triage=record.triage,
+        anatomy=record.anatomy,
     )
 
 

@@ -6,20 +6,21 @@ verified.
 
 from __future__ import annotations
 
+import copy
 import uuid
 from dataclasses import dataclass
 
 import torch
-from safetensors import SafetensorError
-from safetensors.torch import load as load_safetensors
 from torch import Tensor
 
 from mcads_node import __version__
 from mcads_node.architectures import ARCHITECTURES, Network
+from mcads_node.architectures.device import device_named
+from mcads_node.architectures.filling import fill
 from mcads_node.calibration import Calibration
 from mcads_node.errors import ModelUnusable
 from mcads_node.finding import Algorithm, Finding
-from mcads_node.model_store.manifest import Manifest
+from mcads_node.model_store.manifest import Manifest, ModelManifest
 from mcads_node.model_store.store import ModelStore
 
 #: names the Device UIDs of models; never changed, or the same model would be another device
@@ -49,8 +50,6 @@ class Classifier:
         Where it computes.
     weights_digest
         SHA-256 of its weights, hex.
-    calibration
-        Of the site, for just this model; None: its scores stay scores.
     """
 
     def __init__(
@@ -59,16 +58,33 @@ class Classifier:
         network: Network,
         device: torch.device,
         weights_digest: str,
-        calibration: Calibration | None = None,
     ) -> None:
         self.manifest = manifest
         self.device = device
-        self.calibration = calibration
-        algorithm = _algorithm(manifest, weights_digest)
-        self.algorithm = calibration.speak_through(algorithm) if calibration else algorithm
+        #: of a site; None: scores stay scores
+        self.calibration: Calibration | None = None
+        self.algorithm = algorithm_of(manifest, weights_digest)
         self._network = network
         #: one per output, NaN where the output is not used
         self.operating_points = torch.tensor(manifest.operating_points, dtype=torch.float32, device=device)
+
+    def speaking_through(self, calibration: Calibration | None) -> Classifier:
+        """Give the same network with a site's calibration; with None, itself.
+
+        Raises
+        ------
+        ModelUnusable
+            The calibration is for another model.
+        """
+        if calibration is None:
+            return self
+        refusal = calibration.refusal(self.manifest, self.algorithm.weights_digest)
+        if refusal:
+            raise ModelUnusable(f"calibration of {calibration.site}: {refusal}")
+        spoken = copy.copy(self)
+        spoken.calibration = calibration
+        spoken.algorithm = calibration.speak_through(self.algorithm)
+        return spoken
 
     @property
     def input_size(self) -> int:
@@ -167,44 +183,20 @@ def load_classifier(
     """
     manifest = store.manifest(name)
     weights = store.read(name)
-    if calibration and (refusal := calibration.refusal(manifest, weights.digest)):
-        raise ModelUnusable(f"calibration of {calibration.site}: {refusal}")
-    where = _device(device)
+    where = device_named(device)
     if threads is not None:
         torch.set_num_threads(threads)
     network = ARCHITECTURES[manifest.architecture](len(manifest.outputs))
-    try:
-        # no state of num_batches_tracked: a plain dictionary has no version, so torch fills it in;
-        # tensors stored as float16 become float32 on being copied
-        network.module.load_state_dict(load_safetensors(weights.data))
-    except (SafetensorError, RuntimeError) as error:
-        raise ModelUnusable(
-            f"model {name}: its weights do not fit the architecture {manifest.architecture}: {error}"
-        ) from error
+    fill(network.module, weights.data, name, manifest.architecture)
     # torchxrayvision's own memory format: channels-last rounds otherwise, and moved heatmaps by 1e-5
-    network.module.requires_grad_(False).eval().to(where)
-    classifier = Classifier(manifest, network, where, weights.digest, calibration)
+    network.module.to(where)
+    classifier = Classifier(manifest, network, where, weights.digest)
     classifier.forward(torch.zeros(1, 1, classifier.input_size, classifier.input_size))
-    return classifier
+    return classifier.speaking_through(calibration)
 
 
-def _device(wanted: str) -> torch.device:
-    if wanted == "auto":
-        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    try:
-        device = torch.device(wanted)
-    except RuntimeError as error:
-        raise ModelUnusable(f"device: expected auto, cpu, cuda or cuda:N, found {wanted!r}") from error
-    if device.type not in ("cpu", "cuda"):
-        raise ModelUnusable(f"device: expected auto, cpu, cuda or cuda:N, found {wanted!r}")
-    if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
-        raise ModelUnusable(
-            f"device: {wanted} is wanted, and there are {torch.cuda.device_count()} CUDA devices here"
-        )
-    return device
-
-
-def _algorithm(manifest: Manifest, weights_digest: str) -> Algorithm:
+def algorithm_of(manifest: ModelManifest, weights_digest: str) -> Algorithm:
+    """Name a model in this version, with these weights."""
     version = f"{__version__}+{manifest.version}"
     device = uuid.uuid5(_NAMESPACE, f"{manifest.name}\n{version}\n{weights_digest}")
     return Algorithm(

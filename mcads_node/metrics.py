@@ -13,6 +13,7 @@ Whoever sees something happen calls the function that is named for it; nothing h
 ``analysed(seconds)``                              an instance was analysed; seconds since receipt
 ``analysed_besides(model, shadow)``                an image was analysed again, or as a shadow
 ``reported(seconds)``                              a report was made; see there
+``triaged(level)``                                 a study was reported first, with a level or without one
 ``work_failed(kind, error, quarantined)``          an attempt failed; kind: ``analyse`` or ``report``
 ``lease_expired()``                                nobody spoke for a piece of work any more
 ``worker_ended(how)``                              a worker process was lost: see `WorkerEnd`
@@ -99,6 +100,7 @@ _analysed = _seconds("mcads_analysed_seconds", "From the receipt of an image to 
 _besides = _counter("mcads_analyses_besides", "Images analysed again, or as a shadow.", "model", "purpose")
 _reported = _seconds("mcads_reported_seconds", "From the receipt of a study's first image to its report.")
 _reports = _counter("mcads_reports", "Reports that were made, with all revisions.")
+_triages = _counter("mcads_triages", "Studies by triage level, when they were first reported.", "level")
 _failures = _counter("mcads_work_failures", "Attempts at work that failed.", "kind", "error", "end")
 _leases = _counter("mcads_lease_expiries", "Leases that ran out.")
 _workers = _counter("mcads_workers_ended", "Worker processes that were lost.", "how")
@@ -173,6 +175,11 @@ def reported(seconds: float | None) -> None:
     _reports.inc()
     if seconds is not None:
         _reported.observe(max(0.0, seconds))
+
+
+def triaged(level: int | None) -> None:
+    """Count a study by its triage level; None: its images were held against the rules, and got none."""
+    _triages.labels("none" if level is None else str(level)).inc()
 
 
 def work_failed(kind: str, error: BaseException, *, quarantined: bool) -> None:

@@ -10,6 +10,8 @@ from pydicom.dataset import Dataset
 
 from mcads_node.finding import Finding
 from mcads_node.instance import InputCheck, View
+from mcads_node.structure import AnatomyReading
+from mcads_node.triage_level import Triage
 
 
 class ObjectKind(StrEnum):
@@ -109,6 +111,10 @@ class ImageReading:
     shown: str | None = None
     #: each heatmap object made of this image
     heatmaps: tuple[Referenced, ...] = ()
+    #: None: no rules of triage are configured
+    triage: Triage | None = None
+    #: None: no segmentation model was asked
+    anatomy: AnatomyReading | None = None
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -14,37 +14,22 @@ file is removed and the caller must take it that nothing was stored.
 from __future__ import annotations
 
 import contextlib
-import errno
-import hashlib
 import os
 import re
 import threading
 import uuid
 from collections.abc import Callable, Container, Iterable, Iterator
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import BinaryIO
 
+from mcads_node.draft import Draft, StoredFile, as_node_error, mapped, sync_folder
 from mcads_node.errors import FileUnreadable, NodeError, PermanentError, StorageFull, TransientError
 
 #: the only names there are: the day it was written, and a random UUID; nothing of a peer's making
 _NAME = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}/[0-9a-f]{32}(\.part)?", re.ASCII)
 #: bytes that are read at a time
 _CHUNK = 1 << 20
-_NO_ROOM = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
-
-
-@dataclass(frozen=True, kw_only=True)
-class StoredFile:
-    """One file that is safely on the disk."""
-
-    #: relative to the spool, ``2024-01-31/<32 hex digits>``
-    path: str
-    #: bytes of the whole file, preface included
-    size: int
-    #: SHA-256 of the content without the preface, hex
-    digest: str
 
 
 class Spool:
@@ -66,7 +51,7 @@ class Spool:
         self._lock = threading.Lock()
         #: folders whose own entry this process has forced to the device
         self._durable: set[Path] = set()
-        with _mapped(self._folder):
+        with mapped(self._folder):
             self._make_durable(self._folder)
 
     @property
@@ -92,18 +77,27 @@ class Spool:
         TransientError
             Any other failure of the device. Nothing is left behind.
         """
+        draft = self.begin(preface)
+        try:
+            for piece in (content,) if isinstance(content, bytes) else content:
+                draft.add(piece)
+            return draft.finish()
+        finally:
+            draft.discard()
+
+    def begin(self, preface: bytes = b"") -> Draft:
+        """Begin a file to which the content is added as it comes.
+
+        Raises
+        ------
+        StorageFull, TransientError
+            It cannot be made.
+        """
         path = f"{self._clock().astimezone(UTC):%Y-%m-%d}/{uuid.uuid4().hex}"
         final = self._folder / path
-        with _mapped(final), contextlib.ExitStack() as undo:
+        with mapped(final):
             self._make_durable(final.parent)
-            temporary = final.with_name(f"{final.name}.part")
-            undo.callback(temporary.unlink, missing_ok=True)
-            size, digest = _write_synced(temporary, preface, content)
-            undo.callback(final.unlink, missing_ok=True)
-            temporary.rename(final)
-            _sync_folder(final.parent)
-            undo.pop_all()
-        return StoredFile(path=path, size=size, digest=digest)
+        return Draft(path, final, preface)
 
     def locate(self, path: str) -> Path:
         """Where a file of the spool lies.
@@ -138,7 +132,7 @@ class Spool:
                 raise PermanentError(f"{place} is gone") from None
             raise TransientError(f"{self._folder} is gone, with all its files") from None
         except OSError as error:
-            said = _as_node_error(error, place)
+            said = as_node_error(error, place)
             raise (FileUnreadable(str(said)) if self._works() else said) from error
 
     def holds(self, path: str, size: int) -> bool:
@@ -152,7 +146,7 @@ class Spool:
     def delete(self, path: str) -> None:
         """Remove a file; one that is gone already is no error. After a power loss it may be back."""
         place = self.locate(path)
-        with _mapped(place):
+        with mapped(place):
             place.unlink(missing_ok=True)
 
     def orphans(self, known: Container[str], older_than: datetime) -> Iterator[str]:
@@ -197,22 +191,8 @@ class Spool:
                 new.append(new[-1].parent)
             for each in reversed(new):
                 each.mkdir(mode=0o700, exist_ok=True)
-                _sync_folder(each.parent)
+                sync_folder(each.parent)
             self._durable.add(folder)
-
-
-def _write_synced(path: Path, preface: bytes, content: bytes | Iterable[bytes]) -> tuple[int, str]:
-    chunks = (content,) if isinstance(content, bytes) else content
-    digest = hashlib.sha256()
-    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
-    with open(descriptor, "wb") as file:  # noqa: PTH123 - a descriptor, not a path
-        file.write(preface)
-        for chunk in chunks:
-            digest.update(chunk)
-            file.write(chunk)
-        file.flush()
-        os.fsync(file.fileno())
-        return file.tell(), digest.hexdigest()
 
 
 def _length(file: BinaryIO) -> int:
@@ -221,27 +201,3 @@ def _length(file: BinaryIO) -> int:
     while chunk := file.read(_CHUNK):
         length += len(chunk)
     return length
-
-
-def _sync_folder(folder: Path) -> None:
-    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
-
-
-@contextlib.contextmanager
-def _mapped(place: Path) -> Iterator[None]:
-    """Map what the operating system says to the node's errors."""
-    try:
-        yield
-    except OSError as error:
-        raise _as_node_error(error, place) from error
-
-
-def _as_node_error(error: OSError, place: Path) -> NodeError:
-    said = error.strerror or type(error).__name__
-    if error.errno in _NO_ROOM:
-        return StorageFull(f"no room for {place}: {said}")
-    return TransientError(f"{place}: {said}")

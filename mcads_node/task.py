@@ -7,12 +7,14 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from mcads_node.calibration import Calibration
-from mcads_node.config import Rule
+from mcads_node.config import ReconstructionSection, Rule, TriageRules
 from mcads_node.finding import Algorithm, Finding
 from mcads_node.instance import Circumstances, InputCheck, View
 from mcads_node.profile import Profile
 from mcads_node.result import ObjectKind, Referenced, Rendition, ReportContext, ResultObject
 from mcads_node.route import Route
+from mcads_node.structure import AnatomyReading
+from mcads_node.triage_level import Triage
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -32,6 +34,10 @@ class AnalysisRequest:
     model: str | None = None
     #: the model of rules that name none
     default_model: str = ""
+    #: of sites, of each model and site one at most; what a worker was started with
+    calibrations: tuple[Calibration, ...] = ()
+    #: None: images get no triage level
+    triage: TriageRules | None = None
     #: whether what is found is only recorded: then no objects are made
     shadow: bool = False
     #: what each destination wants, by its name; those of the route are looked up
@@ -62,6 +68,10 @@ class Analysis:
     omitted: tuple[str, ...] = ()
     #: which device made the image; empty: the header does not say
     device: str = ""
+    #: None: no rules of triage are configured
+    triage: Triage | None = None
+    #: of a frontal image, where a segmentation model is configured
+    anatomy: AnatomyReading | None = None
 
     def record(self) -> ReadingRecord:
         """Give what a report needs of this analysis."""
@@ -72,6 +82,7 @@ class Analysis:
             header=self.header,
             thumbnail=self.thumbnail,
             shown=self.shown,
+            triage=self.triage,
             heatmaps=tuple(
                 HeatmapRecord(
                     referenced=(result.sop_class_uid, result.sop_instance_uid, result.series_instance_uid),
@@ -80,6 +91,7 @@ class Analysis:
                 for result in self.objects
                 if result.kind is ObjectKind.HEATMAP
             ),
+            anatomy=self.anatomy,
         )
 
 
@@ -106,6 +118,10 @@ class ReadingRecord:
     #: label of the finding whose heatmap is drawn in it, or ``grad-cam-combined``
     shown: str | None
     heatmaps: tuple[HeatmapRecord, ...]
+    #: None: no rules of triage were configured
+    triage: Triage | None = None
+    #: None: no segmentation model was asked
+    anatomy: AnatomyReading | None = None
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -155,5 +171,11 @@ class WorkerSettings:
     allow_demonstration: bool = True
     #: of address space beyond what the interpreter has at its start, in MiB
     memory_limit_mib: int
-    #: of the site; None: scores stay scores
-    calibration: Calibration | None = None
+    #: of sites, of each model and site one at most
+    calibrations: tuple[Calibration, ...] = ()
+    #: of the site; None: images get no triage level
+    triage: TriageRules | None = None
+    #: segmentation model; None: none
+    anatomy: str | None = None
+    #: autoencoder and the site's limit; None: the check is not made
+    reconstruction: ReconstructionSection | None = None

@@ -16,7 +16,9 @@ from typing import Any
 import structlog
 
 from mcads_node import analyse as steps
+from mcads_node.calibration import calibration_for
 from mcads_node.classifier import Classifier, load_classifier
+from mcads_node.companions import Companions, load_companions
 from mcads_node.errors import NodeError
 from mcads_node.instance import Declined
 from mcads_node.logs import configure_logs
@@ -91,6 +93,8 @@ class _Work:
         self._settings = settings
         #: warm, by name
         self._classifiers: dict[str, Classifier] = {}
+        #: loaded with the first of them
+        self._companions: Companions | None = None
 
     def _classifier(self, name: str | None) -> Classifier:
         """Give a model that is warm; None: the node's own."""
@@ -105,18 +109,32 @@ class _Work:
         settings = self._settings
         store = ModelStore(models_dir=settings.models_dir, weights_dir=settings.weights_dir)
         store.require_allowed(name, allow_demonstration=settings.allow_demonstration)
-        # a site's calibration is of the node's own model; others speak uncalibrated
-        calibration = settings.calibration if name == settings.model else None
-        return load_classifier(store, name, threads=1, calibration=calibration)
+        return load_classifier(store, name, threads=1)
+
+    def _accompanying(self) -> Companions:
+        """Give the models that accompany the classifiers, warm."""
+        if self._companions is None:
+            settings = self._settings
+            store = ModelStore(models_dir=settings.models_dir, weights_dir=settings.weights_dir)
+            self._companions = load_companions(store, settings.anatomy, settings.reconstruction)
+        return self._companions
 
     def load(self) -> None:
         """Load the models that are in use now."""
         for name in (self._settings.model, *self._settings.others):
             self._classifier(name)
+        self._accompanying()
 
     def analyse(self, request: AnalysisRequest) -> Analysis | Declined:
         self._let_go_of_others(request)
-        return steps.analyse(replace(request, default_model=self._settings.model), self._classifier)
+        settings = self._settings
+        known = replace(
+            request,
+            default_model=settings.model,
+            calibrations=settings.calibrations,
+            triage=settings.triage,
+        )
+        return steps.analyse(known, self._classifier, self._accompanying())
 
     def _let_go_of_others(self, request: AnalysisRequest) -> None:
         """Forget models that were loaded and that no rule names any more."""
@@ -132,4 +150,5 @@ class _Work:
         )
 
     def score(self, data: bytes) -> Scored | Declined:
-        return score(data, self._classifier(None))
+        calibration = calibration_for(self._settings.calibrations, self._settings.model)
+        return score(data, self._classifier(None).speaking_through(calibration))

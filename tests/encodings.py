@@ -167,9 +167,9 @@ def dcmtk_jpeg(option: str) -> Callable[[Dataset], bytes]:
     return encode
 
 
-def every_lossless_encoding() -> dict[str, Callable[[], bytes]]:
-    """Name → file, of the same `picture`; 8 bit, or exactly spread over 16 bit."""
-    image = picture()
+def every_lossless_encoding(image: NDArray[np.uint8] | None = None) -> dict[str, Callable[[], bytes]]:
+    """Name → file, of the same image (none: `picture`); 8 bit, or exactly spread over 16 bit."""
+    image = picture() if image is None else image
     deep = deepened(image, 16)
     plain = data_set(image, bits_stored=8)
     wide = data_set(deep, bits_stored=16)
@@ -230,6 +230,21 @@ def every_lossless_encoding() -> dict[str, Callable[[], bytes]]:
         encodings[f"{name} JPEG 2000 in .91"] = _writer(_as_syntax_91, ds)
         encodings[f"{name} JPEG lossless SV1"] = _writer(dcmtk_jpeg("+e1"), ds)
         encodings[f"{name} JPEG lossless"] = _writer(dcmtk_jpeg("+el"), ds)
+    return encodings
+
+
+def every_depth(image: NDArray[np.uint8]) -> dict[str, Callable[[], bytes]]:
+    """Name → file, of the same image spread over 8, 10, 12 and 16 bits, rounded where they do not divide."""
+    encodings = {}
+    for bits in (8, 10, 12, 16):
+        deep, top = deepened(image, bits), (1 << bits) - 1
+        for photometric, stored in (("MONOCHROME2", deep), ("MONOCHROME1", top - deep)):
+            half = (top + 1) // 2
+            for signed, values in ((False, stored), (True, stored - half)):
+                ds = data_set(values, bits_stored=bits, signed=signed, photometric=photometric)
+                encodings[f"{bits} bit {photometric} {'signed' if signed else 'unsigned'}"] = _writer(
+                    part10, ds
+                )
     return encodings
 
 

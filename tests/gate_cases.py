@@ -11,7 +11,7 @@ from pydicom.dataset import Dataset
 
 from mcads_node import phantom
 from mcads_node.config import CHECKS
-from mcads_node.gate import failed_checks
+from mcads_node.gate import Reconstruction, failed_checks
 from mcads_node.instance import InputCheck, Radiograph, View
 from mcads_node.read.radiograph import read_radiograph
 from mcads_node.resample import geometry_for, model_input
@@ -98,11 +98,18 @@ SAID: list[tuple[str, Radiograph]] = [
 ]
 
 
+def made_anew_badly() -> tuple[InputCheck, ...]:
+    """Check an image that an autoencoder made anew worse than the site allows."""
+    image, anew = radiograph(), Reconstruction(error=0.0612, limit=0.05)
+    return failed_checks(image, square_of(image.pixels), CHECKS, anew)
+
+
 @cache
 def said_by_the_gate() -> dict[str, tuple[str, ...]]:
     """Give every sentence that the cases above make, by check."""
     images = [image for _, image in SAID] + [radiograph(make()) for _, make in ALTERED.values()]
     told: dict[str, dict[str, None]] = {name: {} for name in CHECKS}
+    told["reconstruction"] = dict.fromkeys(each.reason for each in made_anew_badly())
     for image in images:
         for check in checks_of(image):
             told[check.name][check.reason] = None

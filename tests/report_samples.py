@@ -15,10 +15,13 @@ from pydicom.uid import (
     ExplicitVRLittleEndian,
 )
 
+from mcads_node.config import load_triage
 from mcads_node.finding import Algorithm, CalibrationMark, Finding, presence_of
 from mcads_node.instance import InputCheck, Verdict, View
 from mcads_node.report.codes import finding_codes
 from mcads_node.result import ImageReading, ReportContext
+from mcads_node.shipped import shipped_folder
+from mcads_node.triage import triage
 
 LABELS = tuple(finding_codes())
 
@@ -130,6 +133,12 @@ def reading(
         for label, score in zip(labels, scores, strict=True)
     )
     return ImageReading(header=header, view=view, findings=findings, checks=checks, thumbnail=b"")
+
+
+def with_triage(image: ImageReading) -> ImageReading:
+    """Hold an image against the rules that are shipped."""
+    rules = load_triage(shipped_folder("config") / "triage.yaml")
+    return replace(image, triage=triage(image.findings, image.checks, rules))
 
 
 def calibrated(image: ImageReading, labels: Collection[str] = LABELS) -> ImageReading:

@@ -13,7 +13,7 @@ import pytest
 from mcads_node import analyse as steps
 from mcads_node import phantom, worker
 from mcads_node.classifier import Classifier, load_classifier
-from mcads_node.config import RoutesConfig
+from mcads_node.config import RoutesConfig, TriageRules
 from mcads_node.errors import ModelUnusable
 from mcads_node.instance import Circumstances, Declined, Requestor
 from mcads_node.model_store.store import ModelStore
@@ -131,14 +131,26 @@ def test_objects_are_those_of_the_rule(classifier: Classifier) -> None:
     assert plain.route.objects == (ObjectKind.SR, ObjectKind.SUMMARY)
 
 
+def test_an_image_is_held_against_the_rules_of_triage(classifier: Classifier) -> None:
+    quick: dict[str, Any] = {"explain": [], "thresholds": {"Mass": 0.0}}
+    rules = TriageRules.model_validate(
+        {"rules": [{"name": "mass", "level": 2, "when": {"findings": ["Mass"]}}]}
+    )
+    analysis, _ = analysed(classifier, request(quick, triage=rules))
+    assert analysis.triage is not None
+    assert (analysis.triage.level, analysis.triage.rule) == (2, "mass")
+    assert analysis.record().triage == analysis.triage
+    assert analysed(classifier, request(quick))[0].triage is None
+
+
 class Loads:
     """Takes the place of the loading of models; remembers what was loaded."""
 
     def __init__(self) -> None:
         self.names: list[str] = []
 
-    def __call__(self, _store: ModelStore, name: str, *, threads: int, calibration: None) -> Classifier:
-        assert threads == 1 and calibration is None
+    def __call__(self, _store: ModelStore, name: str, *, threads: int) -> Classifier:
+        assert threads == 1
         self.names.append(name)
         return cast(Classifier, f"classifier of {name}")
 
@@ -148,7 +160,7 @@ def loads(monkeypatch: pytest.MonkeyPatch) -> Loads:
     made = Loads()
     monkeypatch.setattr(worker, "load_classifier", made)
 
-    def seen(request_: AnalysisRequest, classifier_of: Any) -> Any:
+    def seen(request_: AnalysisRequest, classifier_of: Any, _companions: Any) -> Any:
         routed = request_.rules[0].analyse
         return classifier_of(request_.model or (routed.model if routed else None))
 

@@ -16,8 +16,8 @@ PACKAGE = Path(__file__).resolve().parents[1] / "mcads_node"
 #: where a library may be imported: modules and packages below mcads_node
 HOMES = {
     "pynetdicom": {"association", "receive", "deliver", "pull"},
-    "torch": {"classifier", "architectures", "infer", "explain", "model_store"},
-    "safetensors": {"classifier", "gate", "model_store"},
+    "torch": {"classifier", "companions", "architectures", "infer", "explain", "model_store"},
+    "safetensors": {"architectures", "gate", "model_store"},
     "requests": {"model_store"},
     "highdicom": {"report"},
     "PIL": {"report", "read"},

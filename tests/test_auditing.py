@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 import shlex
+import shutil
 from collections.abc import Iterator
 from contextlib import nullcontext
 from dataclasses import replace
@@ -17,16 +18,17 @@ import yaml
 from PIL import Image
 from typer.testing import CliRunner
 
-from mcads_node.calibration import Unsealed, read_calibration
+from mcads_node.calibration import Unsealed, calibration_for, read_calibration
 from mcads_node.classifier import Classifier, load_classifier
 from mcads_node.cli import app
-from mcads_node.config import Configuration, NodeConfig, RuleBook
+from mcads_node.config import Configuration, NodeConfig, Rule, RuleBook
 from mcads_node.config.node import AnalysisSection, NodeSection
 from mcads_node.errors import ConfigError, InstanceUnreadable, ModelUnusable, PermanentError
+from mcads_node.evaluation.thresholds import read_thresholds
 from mcads_node.infer import infer
 from mcads_node.read.picture import is_picture, read_picture
 from mcads_node.scoring import score
-from mcads_node.service import check_model
+from mcads_node.service import check_model, check_models
 from mcads_node.task import Scored
 from mcads_node.verbs import scored as scored_module
 from mcads_node.verbs.evaluation import calibrate, evaluate
@@ -34,6 +36,7 @@ from mcads_node.verbs.scored import Inputs, ScoredSet, score_images
 from tests.documents import commands
 from tests.encodings import data_set, part10, picture
 from tests.model_samples import DEMONSTRATION, shipped_store, small_inputs
+from tests.test_analyse_acting import analysed, request
 from tests.test_calibration import parts
 
 COUNT = 50
@@ -248,6 +251,34 @@ def test_a_calibration_is_made_and_used(
     assert isinstance(again.exception, PermanentError)
 
 
+def test_thresholds_that_were_found_can_be_judged_on_other_patients(
+    scored: ScoredSet, cli: CliRunner, tmp_path: Path
+) -> None:
+    """What ``models thresholds`` prints is what ``models evaluate`` reads."""
+    line = f"models thresholds {DEMONSTRATION} --images i --labels l.csv --target sensitivity=0.9"
+    file = tmp_path / "found.yaml"
+    file.write_text(cli.invoke(app, shlex.split(line)).stdout, encoding="utf-8")
+    found = read_thresholds(file, scored.manifest)
+    assert set(found) == {"Effusion"}
+    done: list[tuple[int, int]] = []
+    own = evaluate(replace(scored, thresholds=found), None, lambda *each: done.append(each))
+    assert done[-1] == (1000, 1000)
+    before = evaluate(scored, None)
+    assert own["own_thresholds"] == found
+    assert before["own_thresholds"] == {}
+    for told, threshold in ((own, found["Effusion"]), (before, scored.manifest.thresholds["Effusion"])):
+        effusion = next(each for each in told["labels"] if each["label"] == "Effusion")
+        assert effusion["threshold"] == threshold
+    assert next(each for each in own["labels"] if each["label"] == "Effusion")["sensitivity"]["value"] >= 0.9
+
+
+def test_thresholds_of_another_model_are_refused(scored: ScoredSet, tmp_path: Path) -> None:
+    file = tmp_path / "found.yaml"
+    file.write_text("analyse:\n  thresholds:\n    Effusion: 0.4\n    Hernia: 0.5\n", encoding="utf-8")
+    with pytest.raises(ConfigError, match=r"found.yaml:4: analyse.thresholds.Hernia: .* has no such label"):
+        read_thresholds(file, scored.manifest)
+
+
 def test_what_a_calibration_says_can_be_evaluated(scored: ScoredSet, tmp_path: Path) -> None:
     made = calibrate(scored, "North", "platt", tmp_path / "n.yaml")
     points = {o.label: o.operating_point for o in scored.manifest.outputs if o.operating_point}
@@ -285,8 +316,8 @@ def test_thresholds_are_printed_as_yaml(cli: CliRunner) -> None:
 # --- the node's own configuration
 
 
-def configured(inputs: Inputs, file: Path) -> Configuration:
-    analysis = AnalysisSection(model=DEMONSTRATION, allow_demonstration_models=True, calibration=file)
+def configured(inputs: Inputs, *files: Path) -> Configuration:
+    analysis = AnalysisSection(model=DEMONSTRATION, allow_demonstration_models=True, calibration=files)
     node = NodeConfig(node=NodeSection(data_dir=inputs.data_dir), analysis=analysis)
     return Configuration(node=node, book=RuleBook())
 
@@ -300,9 +331,44 @@ def test_a_node_refuses_a_calibration_of_another_model(
     wrong = tmp_path / "wrong.yaml"
     wrong.write_text(yaml.safe_dump(Unsealed.model_validate(parts()).seal().model_dump(mode="json")))
     with pytest.raises(ModelUnusable, match=r"wrong\.yaml: it is for model densenet121-res224-all"):
-        check_model(configured(inputs, wrong).node, DEMONSTRATION)
+        check_models(configured(inputs, right, wrong).node, ())
+    other = tmp_path / "other.yaml"
+    plain = read_calibration(right).model_dump(mode="json", exclude={"digest"})
+    plain["model"]["version"] += 1
+    other.write_text(yaml.safe_dump(Unsealed.model_validate(plain).seal().model_dump(mode="json")))
+    with pytest.raises(ModelUnusable, match=r"other\.yaml: it is for model mcads-demo, version 2"):
+        check_model(configured(inputs, other).node, DEMONSTRATION)
+    with pytest.raises(ModelUnusable, match=r"is for model mcads-demo at North too"):
+        check_models(configured(inputs, right, Path(shutil.copy(right, tmp_path / "again.yaml"))).node, ())
     with pytest.raises(ConfigError, match="cannot be read"):
         check_model(configured(inputs, tmp_path / "none.yaml").node, DEMONSTRATION)
+
+
+def test_each_site_has_a_calibration_of_its_own(
+    inputs: Inputs, scored: ScoredSet, classifier: Classifier, tmp_path: Path
+) -> None:
+    files = [tmp_path / f"{site}.yaml" for site in ("North", "South")]
+    made = [calibrate(scored, file.stem, "platt", file) for file in files]
+    assert calibration_for(made, DEMONSTRATION, "South") is made[1]
+    # of several none is taken that nobody asked for; of another model none is
+    assert calibration_for(made, DEMONSTRATION) is None
+    assert calibration_for(made[:1], DEMONSTRATION) is made[0]
+    assert calibration_for(made[:1], DEMONSTRATION, "South") is None
+    assert calibration_for(made[:1], "other", "North") is None
+    spoken = {classifier.speaking_through(each).algorithm.device_uid for each in (*made, None)}
+    assert len(spoken) == 3 and classifier.calibration is None
+    rule = {"explain": [], "calibration": "South"}
+    asked, _ = analysed(classifier, request(rule, calibrations=tuple(made)))
+    assert asked.algorithm.calibration == made[1].mark
+    assert [f.label for f in asked.findings if f.probability is not None] == ["Effusion"]
+    wanted = [
+        Rule.model_validate({"name": site, "when": {}, "analyse": {"calibration": site}, "send_to": ["pacs"]})
+        for site in ("North", "South")
+    ]
+    node = configured(inputs, *files).node
+    assert list(check_models(node, wanted)) == [DEMONSTRATION]
+    with pytest.raises(ModelUnusable, match=r"rule 'South': .* for site 'South' \(there is: North\)"):
+        check_models(configured(inputs, files[0]).node, wanted)
 
 
 def test_a_relative_calibration_is_refused() -> None:

@@ -11,16 +11,17 @@ from safetensors import numpy as safetensors
 from torchxrayvision.models import DenseNet, model_urls
 
 import mcads_node
-from mcads_node.architectures import ARCHITECTURES
+from mcads_node.architectures import ARCHITECTURES, layout
 from mcads_node.classifier import Classifier, load_classifier
 from mcads_node.errors import ModelUnusable
-from mcads_node.model_store import densenet121
+from mcads_node.infer import infer
 from mcads_node.model_store.manifest import Manifest
 from mcads_node.model_store.store import ModelStore
 from tests.model_samples import (
     DEMONSTRATION,
     OFFICIAL,
     SEEDED,
+    SEEDED_RESNET,
     official_network,
     seeded,
     seeded_store,
@@ -42,7 +43,7 @@ def classifier(store: ModelStore) -> Classifier:
 def test_layout_is_that_of_torchxrayvision() -> None:
     theirs = DenseNet(num_classes=7).state_dict()
     expected = {k: tuple(v.shape) for k, v in theirs.items() if not k.endswith("num_batches_tracked")}
-    assert densenet121.layout(7) == expected
+    assert layout("densenet121", 7) == expected
 
 
 def test_the_manifest_knows_the_architectures_that_are_built() -> None:
@@ -85,14 +86,37 @@ def test_padding_is_tensorflows(size: int, first: int) -> None:
         assert torch.equal(stem(picture)[:, :1], picture[:, :, ::2, ::2])
 
 
-def test_the_network_is_torchxrayvisions_bit_for_bit(tmp_path: Path) -> None:
-    store = seeded_store(tmp_path)
-    theirs, ours = official_network(store), load_classifier(store, SEEDED, device="cpu", threads=1)._network
-    assert list(ours.module.state_dict()) == list(theirs.state_dict())
-    batch = torch.from_numpy(small_inputs(2))
+@pytest.mark.parametrize(("name", "size"), [(SEEDED, 224), (SEEDED_RESNET, 512)])
+def test_the_network_is_torchxrayvisions_bit_for_bit(tmp_path: Path, name: str, size: int) -> None:
+    store = seeded_store(tmp_path, name)
+    theirs = official_network(store, name)
+    classifier = load_classifier(store, name, device="cpu", threads=1)
+    assert classifier.input_size == size
+    assert list(classifier._network.module.state_dict()) == list(theirs.state_dict())
+    batch = torch.from_numpy(small_inputs(1, size))
+    feature_map, logits = classifier.forward(batch)
+    assert feature_map.shape[2:] == (size // 32, size // 32)
     with torch.no_grad():
-        expected = torch.relu(theirs.features(batch))  # type: ignore[operator]
-        assert torch.equal(ours.features(batch), expected)
+        expected = theirs(batch)
+    assert torch.equal(logits, expected)
+    assert float(expected.std()) > 0.1  # the comparison is of numbers that differ
+
+
+def test_what_a_network_was_not_trained_for_is_not_reported(tmp_path: Path) -> None:
+    """The published operating points of two outputs are not there: no score could be made of them."""
+    store = seeded_store(tmp_path, SEEDED_RESNET)
+    classifier = load_classifier(store, SEEDED_RESNET, device="cpu", threads=1)
+    findings = infer(classifier, small_inputs(1, 512)[0, 0], {}, ()).findings
+    labels = [finding.label for finding in findings]
+    assert labels == list(classifier.algorithm.labels)
+    assert len(labels) == 16
+    assert {"Lung Lesion", "Enlarged Cardiomediastinum"}.isdisjoint(labels)
+
+
+@pytest.mark.parametrize("name", ["pspnet-chestx-det", "resnet-ae101-elastic"])
+def test_a_model_of_another_kind_does_not_classify(store: ModelStore, name: str) -> None:
+    with pytest.raises(ModelUnusable, match=f"{name}: expected kind: classifier, found"):
+        load_classifier(store, name)
 
 
 def test_feature_map_is_what_the_head_reads(classifier: Classifier) -> None:

@@ -38,6 +38,7 @@ from mcads_node.receive.admission import Admission, AllowedRequestor
 from mcads_node.receive.contexts import STORAGE_CLASSES, VERIFICATION
 from mcads_node.receive.listener import LONGEST_PDU
 from mcads_node.report import image_library
+from mcads_node.report.anatomy_segmentation import anatomy_segmentation
 from mcads_node.report.basic_text import basic_text_report
 from mcads_node.report.capture import heatmap_capture, summary_capture
 from mcads_node.report.codes import PRESENCES, PRIVATE_SCHEME, PROBABILITY, QUALITIES, finding_codes
@@ -54,12 +55,14 @@ from mcads_node.report.pdf import pdf_report
 from mcads_node.report.presentation_state import presentation_state
 from mcads_node.report.segmentation import segmentation
 from mcads_node.report.sr import SOP_CLASSES, measurement_report
+from mcads_node.report.structure_codes import structure_codes
 from mcads_node.resample import geometry_for
 from mcads_node.result import ObjectKind, Rendition, ResultObject
 from mcads_node.service.configured import timeouts_of
 from mcads_node.store_status import answer_of
+from tests.anatomy_samples import MEASURED, structures
 from tests.documents import CONFORMANCE, plain, table, tables
-from tests.report_samples import ALGORITHM, CONTEXT, UNFIT, full, reading
+from tests.report_samples import ALGORITHM, CONTEXT, UNFIT, full, reading, with_triage
 
 TEXT = CONFORMANCE.read_text(encoding="utf-8")
 #: value, scheme and meaning, as the statement writes a code
@@ -117,8 +120,8 @@ def objects() -> tuple[ResultObject, ...]:
         ObjectKind.SEG: partial(segmentation, seen, [heatmap]),
     }
     readings = [
-        replace(reading(header), thumbnail=picture()),
-        replace(reading(full(2), checks=(UNFIT,)), thumbnail=picture()),
+        replace(with_triage(reading(header)), thumbnail=picture(), anatomy=MEASURED),
+        replace(with_triage(reading(full(2), checks=(UNFIT,))), thumbnail=picture()),
     ]
     of_the_study: dict[ObjectKind, Callable[..., ResultObject | None]] = {
         ObjectKind.SR: partial(measurement_report, readings),
@@ -140,6 +143,11 @@ def objects() -> tuple[ResultObject, ...]:
         heatmap_capture(seen, replace(heatmap, method=COMBINED, combined=(found,)), ALGORITHM, CONTEXT),
         heatmap_capture(seen, replace(heatmap, method=PLI), ALGORITHM, CONTEXT),
     ]
+    drawn = {name: np.ones((8, 8), bool) for name in structure_codes()}
+    anatomy = anatomy_segmentation(
+        seen, structures(drawn, 64, 48), ALGORITHM, CONTEXT, Rendition(kind=ObjectKind.SEG)
+    )
+    made.append(anatomy)
     assert None not in made
     return (*(each for each in made if each is not None), *by_other_methods, *notes)
 
@@ -279,6 +287,14 @@ def test_findings_and_private_codes() -> None:
     there = {label: (_written(each.code), _written(each.site)) for label, each in finding_codes().items()}
     assert told == there
     assert f"`{PRIVATE_SCHEME}`" in TEXT
+
+
+def test_structures() -> None:
+    told = {row[0]: tuple(row[1:]) for row in table(CONFORMANCE, "structure", "Segmented Property Type")}
+    assert told == {
+        name: (_written(each.code), _written(each.laterality), each.note)
+        for name, each in structure_codes().items()
+    }
 
 
 def _written(code: object) -> str:

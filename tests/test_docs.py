@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import json
 import os
+import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -20,7 +21,7 @@ from PIL import Image
 from pydantic import BaseModel
 
 from mcads_node.cli import app
-from mcads_node.config import NodeConfig, NodeSection, Rule, ThresholdSet
+from mcads_node.config import NodeConfig, NodeSection, Rule, ThresholdSet, TriageRules
 from mcads_node.errors import NodeError
 from mcads_node.instance import ReceivedInstance, Requestor
 from mcads_node.receive.admission import Admission, AllowedRequestor
@@ -55,20 +56,24 @@ ROUTES = {"routes": [{"name": "none", "when": {}, "decline": "nothing"}]}
 def test_yaml_loads(block: Block, tmp_path: Path) -> None:
     """As the node would read it: with the real loader, and against the models that are there."""
     kind = block.info.removeprefix("yaml").strip()
-    assert kind in ("node", "routes"), f"{block}: write ```yaml node or ```yaml routes"
-    write_yaml(tmp_path / "node.yaml", NODE)
+    assert kind in ("node", "routes", "triage"), f"{block}: write ```yaml node, routes or triage"
+    write_yaml(tmp_path / "node.yaml", NODE | ({"triage": "triage.yaml"} if kind == "triage" else {}))
+    shutil.copy(ROOT / "config" / "triage.yaml", tmp_path)
     write_yaml(tmp_path / "routes.yaml", ROUTES)
     (tmp_path / f"{kind}.yaml").write_text(block.text, encoding="utf-8")
     configuration = load(tmp_path / "node.yaml")
     said = yaml.safe_load(block.text)
     if kind == "routes":
         assert [rule.name for rule in configuration.rules] == [rule["name"] for rule in said["routes"]]
+    elif kind == "triage":
+        assert configuration.triage is not None
+        assert [rule.name for rule in configuration.triage.rules] == [rule["name"] for rule in said["rules"]]
     else:
         assert set(said) == configuration.node.model_fields_set
 
 
-def test_there_is_yaml_of_both_kinds() -> None:
-    assert {"yaml node", "yaml routes"} <= {block.info for block in BLOCKS}
+def test_there_is_yaml_of_every_kind() -> None:
+    assert {"yaml node", "yaml routes", "yaml triage"} <= {block.info for block in BLOCKS}
 
 
 # --- configuration keys
@@ -88,6 +93,8 @@ def keys_of(model: type[BaseModel], prefix: str = "") -> Iterator[tuple[str, str
         if name in ("when", "schedule"):
             # what stands under them is told of in tables of its own
             inner = []
+        # conditions within conditions have the same keys again
+        inner = [each for each in inner if each is not model]
         if inner and get_origin(members[0]) is tuple:
             yield from keys_of(inner[0], f"{place}[].")
         elif inner:
@@ -119,7 +126,12 @@ def documented_keys(*header: str, which: int = 0) -> dict[str, str]:
 
 @pytest.mark.parametrize(
     ("model", "header", "which"),
-    [(NodeConfig, "key", 0), (Rule, "key", 1), (ThresholdSet, "key of a set", 0)],
+    [
+        (NodeConfig, "key", 0),
+        (Rule, "key", 1),
+        (ThresholdSet, "key of a set", 0),
+        (TriageRules, "key of triage", 0),
+    ],
 )
 def test_every_key_is_documented_with_its_default(model: type[BaseModel], header: str, which: int) -> None:
     there = {key: _comparable(default) for key, default in keys_of(model)}

@@ -4,7 +4,8 @@ from collections.abc import Iterator
 from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
-from typing import Any
+from types import SimpleNamespace
+from typing import Any, cast
 
 import numpy as np
 import pytest
@@ -16,12 +17,16 @@ from sqlalchemy import insert
 
 from mcads_node.alerts.conditions import Kind as AlertKind
 from mcads_node.alerts.conditions import Limits, MachineView, of_the_machine
+from mcads_node.config import Configuration, NodeConfig, RoutesConfig, RuleBook
 from mcads_node.drift import ALL_DEVICES, DriftPolicy, Measured, measure
 from mcads_node.drift.statistics import ks, psi
+from mcads_node.errors import ModelUnusable
 from mcads_node.finding import Algorithm, Finding, presence_of
 from mcads_node.instance import InputCheck, Verdict
 from mcads_node.monitoring.gauges import Machine, gauges
 from mcads_node.read.device import device_of
+from mcads_node.service import drifting
+from mcads_node.state import State
 from mcads_node.workitems import Span, Workitems, open_store
 from mcads_node.workitems.codec import algorithm_to_json, findings_to_json
 from mcads_node.workitems.schema import analyses, instances, studies
@@ -249,7 +254,7 @@ def moved(store: Workitems) -> Measured:
 
 
 def test_metrics_have_a_value_a_label_and_no_device(moved: Measured) -> None:
-    machine = Machine(free_bytes=1, disk_level=0, database_bytes=1, workers_alive=None, drift=moved)
+    machine = Machine(free_bytes=1, disk_level=0, database_bytes=1, workers_alive=None, drift={"m": moved})
     found = {each.name: each for each in gauges(machine, None) if each.name.startswith("mcads_drift")}
     assert set(found) == {
         "mcads_drift_psi",
@@ -257,19 +262,39 @@ def test_metrics_have_a_value_a_label_and_no_device(moved: Measured) -> None:
         "mcads_drift_present_share",
         "mcads_drift_images",
     }
-    assert [labels for labels, _ in found["mcads_drift_psi"].samples] == [("Effusion",), ("Mass",)]
-    assert dict(found["mcads_drift_psi"].samples)[("Effusion",)] > 1
-    assert found["mcads_drift_images"].samples == (((), 80.0),)
+    assert [labels for labels, _ in found["mcads_drift_psi"].samples] == [("m", "Effusion"), ("m", "Mass")]
+    assert dict(found["mcads_drift_psi"].samples)["m", "Effusion"] > 1
+    assert found["mcads_drift_images"].samples == ((("m",), 80.0),)
     assert "Acme" not in str(found)
 
 
 def test_an_alert_names_the_label_and_no_device(moved: Measured) -> None:
-    view = MachineView(host="here", drift=moved)
+    view = MachineView(host="here", drift={"m": moved})
     told = [each for each in of_the_machine(view, Limits(), START) if each.kind is AlertKind.DRIFT]
-    assert [each.key for each in told] == ["drift/Effusion@here"]
+    assert [each.key for each in told] == ["drift/m/Effusion@here"]
     assert "Effusion" in told[0].text
     assert "Acme" not in f"{told[0].text}{told[0].advice}"
     assert of_the_machine(MachineView(host="here"), Limits(), START) == []
+
+
+def test_each_model_that_reads_is_measured(store: Workitems, monkeypatch: pytest.MonkeyPatch) -> None:
+    class Weights:
+        def verify(self, name: str) -> str:
+            if name == "absent":
+                raise ModelUnusable("its weights are not here")
+            return f"{name:0>64}"
+
+    monkeypatch.setattr(drifting, "model_store", lambda _node: Weights())
+    rules = [
+        {"name": name, "when": {}, "analyse": {"model": name}, "send_to": ["pacs"]}
+        for name in ("other", "absent")
+    ]
+    configuration = Configuration(
+        node=NodeConfig(), book=RuleBook(rules=RoutesConfig.model_validate({"routes": rules}).routes)
+    )
+    watch = drifting.DriftWatch(configuration, cast(State, SimpleNamespace(workitems=store)))
+    watch.look()
+    assert list(watch.measured) == ["densenet121-res224-all", "other"]
 
 
 # --- devices

@@ -15,6 +15,7 @@ from mcads_node.config import RoutesConfig
 from mcads_node.instance import Requestor
 from mcads_node.priority import Priority
 from mcads_node.receive.arrival import Arrival, StoreCommand, arrival_of, keep_in
+from mcads_node.receive.content import InMemory
 from mcads_node.receive.handling import Handler
 from mcads_node.spool import Spool
 from mcads_node.workitems import Handling, Workitems, open_store
@@ -110,7 +111,7 @@ def test_no_rule_matches() -> None:
 
 
 def test_a_header_that_cannot_be_read_costs_nothing_but_the_forwarding() -> None:
-    broken = replace(arrival(), dataset=b"\x08\x00\x16\x00UI\x02\x001")
+    broken = replace(arrival(), content=InMemory(b"\x08\x00\x16\x00UI\x02\x001"))
     forwards = handler({**READ, "forward": ["archive"]}).handling_of(broken)
     assert (forwards.forward, forwards.priority) == ((), Priority.ROUTINE)
     assert "header cannot be read" in forwards.withheld[0]
@@ -119,7 +120,7 @@ def test_a_header_that_cannot_be_read_costs_nothing_but_the_forwarding() -> None
 
 def test_a_header_is_not_read_where_no_rule_asks() -> None:
     # were it read, these bytes would be told of
-    assert handler(READ).handling_of(replace(arrival(), dataset=b"", meta=b"")) == Handling()
+    assert handler(READ).handling_of(replace(arrival(), content=InMemory(b""), meta=b"")) == Handling()
 
 
 @pytest.fixture

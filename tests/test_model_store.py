@@ -8,6 +8,7 @@ import subprocess
 import sys
 import threading
 import zipfile
+from collections import OrderedDict
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -19,8 +20,11 @@ import pytest
 import torch
 import yaml
 from safetensors import numpy as safetensors
+from torchxrayvision import autoencoders
+from torchxrayvision.baseline_models.chestx_det import PSPNet
 from torchxrayvision.models import DenseNet, model_urls
 
+from mcads_node.architectures import layout
 from mcads_node.errors import ConfigError, ModelUnusable, PeerUnreachable, PermanentError, TransientError
 from mcads_node.model_store.download import download
 from mcads_node.model_store.manifest import Download
@@ -135,7 +139,7 @@ def store_of(tmp_path: Path, url: str, **changes: Any) -> ModelStore:
 
 NAMES = [
     f"densenet121-res224-{data}" for data in ("all", "rsna", "nih", "pc", "chex", "mimic_nb", "mimic_ch")
-]
+] + ["resnet50-res512-all"]
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -146,13 +150,15 @@ def test_a_manifest_is_torchxrayvisions_own_table(name: str) -> None:
     assert [output.label for output in manifest.outputs] == theirs["labels"]
     np.testing.assert_array_equal(manifest.operating_points, theirs["op_threshs"])
     # what the model was not trained on is absent, and not 0.5
-    assert manifest.labels == tuple(label for label in theirs["labels"] if label)
+    trained = zip(theirs["labels"], theirs["op_threshs"], strict=True)
+    assert manifest.labels == tuple(label for label, point in trained if not np.isnan(point))
+    assert manifest.input.size == theirs.get("input_resolution", 224)
     assert "" not in manifest.thresholds
     assert set(manifest.labels) <= set(finding_codes())
 
 
-def test_every_densenet_of_torchxrayvision_is_there() -> None:
-    assert set(NAMES) == {name for name in model_urls if name.startswith("densenet121-res224-")}
+def test_every_classifier_of_torchxrayvision_is_there() -> None:
+    assert set(NAMES) == {name for name in model_urls if name.startswith(("densenet121-res224-", "resnet"))}
 
 
 def test_the_shipped_models() -> None:
@@ -199,7 +205,7 @@ def test_a_folder_with_another_models_manifest_is_refused(tmp_path: Path) -> Non
         ("source", {"kind": "download", "torchxrayvision": "x", "url": "file:///x"}, "https"),
         ("input", {"size": 224, "low": 5, "high": 5}, "low < high"),
         ("demonstration", True, "caution"),
-        ("architecture", "resnet50", "architecture"),
+        ("architecture", "resnet51", "architecture"),
         ("name", "../x", "name"),
         ("colour", "red", "colour"),
     ],
@@ -535,8 +541,78 @@ def test_other_files_are_refused(
     from mcads_node.model_store.convert_weights import read_tensors, write
 
     with pytest.raises(ModelUnusable, match=complaint):
-        write(read_tensors(file), tmp_path / "out", 18)
+        write(read_tensors(file), tmp_path / "out", "densenet121", 18)
     assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize(
+    ("architecture", "outputs", "prefix"),
+    [("resnet50", 18, ""), ("pspnet", 14, "module."), ("resnet-ae101", 1, "")],
+)
+def test_official_state_dictionaries_are_converted(
+    tmp_path: Path, architecture: str, outputs: int, prefix: str
+) -> None:
+    """As they are published: counts of batches within, and the names of a network trained in parallel."""
+    from mcads_node.model_store.convert_weights import read_tensors, write
+
+    expected = {name: torch.zeros(shape) for name, shape in layout(architecture, outputs).items()}
+    official = {prefix + name: tensor for name, tensor in expected.items()}
+    official[f"{prefix}layer1.0.bn1.num_batches_tracked"] = torch.tensor(7)
+    if architecture == "pspnet":
+        official[f"{prefix}aux_cls.bias"] = torch.zeros(outputs)
+    torch.save(OrderedDict(official), tmp_path / "official.pt")
+    write(read_tensors(tmp_path / "official.pt"), tmp_path / "out", architecture, outputs)
+    found = safetensors.load((tmp_path / "out").read_bytes())
+    assert {name: tensor.shape for name, tensor in found.items()} == layout(architecture, outputs)
+
+
+# --- models of other kinds
+
+
+def test_torchxrayvisions_other_models_have_manifests() -> None:
+    store = shipped_store(Path("nowhere"))
+    segmentation = store.segmentation("pspnet-chestx-det")
+    assert list(segmentation.structures) == PSPNet.targets
+    assert (segmentation.input.size, segmentation.threshold) == (512, 0.5)
+    autoencoder = store.autoencoder("resnet-ae101-elastic")
+    theirs = autoencoders.model_urls["101-elastic"]
+    assert isinstance(autoencoder.source, Download)
+    assert autoencoder.source.url == theirs["weights_url"]
+    assert autoencoder.input.size == theirs["resolution"]
+    assert [autoencoder.input.low, autoencoder.input.high] == theirs["image_range"]
+    assert store.status("pspnet-chestx-det") is ModelStatus.ABSENT
+    with pytest.raises(ModelUnusable, match="models fetch resnet-ae101-elastic"):
+        store.verify("resnet-ae101-elastic")
+
+
+def test_a_model_of_one_kind_is_none_of_another() -> None:
+    store = shipped_store(Path("nowhere"))
+    with pytest.raises(ModelUnusable, match="expected kind: segmentation, found classifier"):
+        store.segmentation(OFFICIAL)
+    with pytest.raises(ModelUnusable, match="expected kind: autoencoder, found segmentation"):
+        store.autoencoder("pspnet-chestx-det")
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "complaint"),
+    [
+        ("kind", "classify", "kind: expected one of classifier, segmentation, autoencoder; found 'classify'"),
+        ("kind", "classifier", "outputs"),
+        ("structures", ["Heart", "Heart"], "each structure once"),
+        ("structures", [], "structures"),
+        ("threshold", 1, "threshold"),
+        ("architecture", "resnet50", "architecture"),
+    ],
+)
+def test_a_wrong_manifest_of_a_segmentation_is_refused(
+    tmp_path: Path, key: str, value: object, complaint: str
+) -> None:
+    name = "pspnet-chestx-det"
+    document = yaml.safe_load((MODELS / name / "manifest.yaml").read_text(encoding="utf-8")) | {key: value}
+    (tmp_path / name).mkdir()
+    (tmp_path / name / "manifest.yaml").write_text(yaml.safe_dump(document), encoding="utf-8")
+    with pytest.raises(ConfigError, match=complaint):
+        ModelStore(tmp_path, tmp_path).segmentation(name)
 
 
 # --- the transfer itself

@@ -24,7 +24,7 @@ RULES = ROOT / "docs" / "prometheus-alerts.yaml"
 def there() -> dict[str, set[str]]:
     """Every metric of the node's own, and its labels."""
     drift = Measured(at=datetime.now(UTC), reference=None, chosen=False, weeks=())
-    machine = Machine(free_bytes=1, disk_level=0, database_bytes=1, workers_alive=1, drift=drift)
+    machine = Machine(free_bytes=1, disk_level=0, database_bytes=1, workers_alive=1, drift={"m": drift})
     backlog = Backlog(at=datetime.now(UTC), queues=(), destinations=(), quarantined=0, unreported=0)
     found = {gauge.name: set(gauge.labels) for gauge in gauges(machine, backlog)}
     for collector in set(metrics.REGISTRY._collector_to_names):

@@ -18,7 +18,15 @@ from mcads_node.explain.guided import GuidedBackpropagation
 from mcads_node.explain.pli import NOISE, PERCENTILE, SAMPLES, noisy_copies
 from mcads_node.finding import Presence
 from mcads_node.infer import infer
-from tests.model_samples import DEMONSTRATION, GEOMETRY, SEEDED, seeded_store, shipped_store, small_inputs
+from tests.model_samples import (
+    DEMONSTRATION,
+    GEOMETRY,
+    SEEDED,
+    SEEDED_RESNET,
+    seeded_store,
+    shipped_store,
+    small_inputs,
+)
 
 PICTURE = small_inputs(1)[0, 0]
 Map = NDArray[np.float32]
@@ -60,16 +68,18 @@ class Hooked:
         return np.asarray((magnitude / np.percentile(magnitude, PERCENTILE)).clip(0, 1), dtype=np.float32)
 
 
-@pytest.mark.parametrize(("name", "rectifiers"), [(SEEDED, 121), (DEMONSTRATION, 33)])
+@pytest.mark.parametrize(("name", "rectifiers"), [(SEEDED, 121), (DEMONSTRATION, 33), (SEEDED_RESNET, 17)])
 def test_maps_equal_a_plain_implementation(tmp_path: Path, name: str, rectifiers: int) -> None:
-    store = seeded_store(tmp_path) if name == SEEDED else shipped_store(tmp_path)
+    size = 128 if name == SEEDED_RESNET else None
+    store = shipped_store(tmp_path) if name == DEMONSTRATION else seeded_store(tmp_path, name, size)
     classifier = load_classifier(store, name, device="cpu", threads=1)
     plain = Hooked(classifier)
     assert plain.rectifiers == rectifiers
-    findings = infer(classifier, PICTURE, {}, ()).findings
+    picture = small_inputs(1, classifier.input_size)[0, 0]
+    findings = infer(classifier, picture, {}, ()).findings
     chosen = [findings[1], findings[7]]
-    made = pli(classifier, PICTURE, chosen, GEOMETRY)
-    copies = noisy_copies(PICTURE)
+    made = pli(classifier, picture, chosen, GEOMETRY)
+    copies = noisy_copies(picture)
     for finding, heatmap in zip(chosen, made, strict=True):
         expected = plain.map(copies, classifier.algorithm.labels.index(finding.label))
         np.testing.assert_allclose(heatmap.activation, expected, rtol=0, atol=1e-4)

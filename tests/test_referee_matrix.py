@@ -28,6 +28,7 @@ from pydicom.uid import ExplicitVRLittleEndian
 from mcads_node.errors import ReportImpossible
 from mcads_node.finding import Finding, Heatmap, Presence
 from mcads_node.instance import InputCheck, Radiograph, View
+from mcads_node.report.anatomy_segmentation import anatomy_segmentation
 from mcads_node.report.basic_text import basic_text_report
 from mcads_node.report.capture import heatmap_capture, summary_capture, thumbnail
 from mcads_node.report.key_objects import RejectedObject, key_objects, rejection_note
@@ -38,6 +39,7 @@ from mcads_node.report.sr import SOP_CLASSES, measurement_report
 from mcads_node.resample import geometry_for
 from mcads_node.result import ImageReading, ObjectKind, Rendition, ResultObject
 from tests import referees
+from tests.anatomy_samples import MEASURED, OTHER, REFUSED, masks, structures
 from tests.documents import ROOT
 from tests.report_samples import (
     ALGORITHM,
@@ -50,6 +52,7 @@ from tests.report_samples import (
     calibrated,
     full,
     reading,
+    with_triage,
 )
 from tests.sources import IMPOSSIBLE, IMPOSSIBLE_TOGETHER, SOURCES, Source
 
@@ -144,6 +147,8 @@ def _made(source: Source) -> Study:
             if rendition.kind in OF_AN_IMAGE:
                 said: tuple[Any, ...] = (_heatmaps(), algorithm, CONTEXT, rendition)
                 results = [OF_AN_IMAGE[rendition.kind](each, *said) for each in radiographs]
+                if rendition.kind is ObjectKind.SEG:
+                    results += [_anatomy(each, *said[1:]) for each in radiographs]
             else:
                 readings = [_reading(each, made) for each in radiographs]
                 results = [OF_THE_STUDY[rendition.kind](readings, algorithm, CONTEXT, rendition)]
@@ -154,6 +159,10 @@ def _made(source: Source) -> Study:
     return Study(made=tuple(made), omitted=omitted)
 
 
+def _anatomy(radiograph: Radiograph, *said: Any) -> ResultObject | None:
+    return anatomy_segmentation(radiograph, structures(masks(), ROWS, COLUMNS), *said)
+
+
 def _reading(radiograph: Radiograph, made: list[ResultObject]) -> ImageReading:
     plain = reading(radiograph.header, view=radiograph.view, checks=radiograph.checks, labels=FEW)
     heatmaps = tuple(
@@ -161,7 +170,9 @@ def _reading(radiograph: Radiograph, made: list[ResultObject]) -> ImageReading:
         for each in made
         if each.kind is ObjectKind.HEATMAP
     )
-    return replace(plain, thumbnail=thumbnail(radiograph, _heatmaps()[0]), heatmaps=heatmaps)
+    measured = MEASURED if radiograph.view in (View.PA, View.AP) else None
+    drawn = thumbnail(radiograph, _heatmaps()[0])
+    return replace(plain, thumbnail=drawn, heatmaps=heatmaps, anatomy=measured)
 
 
 @pytest.fixture(scope="module")
@@ -233,11 +244,12 @@ def test_every_object_has_the_name_of_the_patient(name: str) -> None:
 def test_every_measurement_report_comes_back_from_highdicom(name: str) -> None:
     reports = [each for each in study_of(name).made if each.kind is ObjectKind.SR]
     assert [each.sop_class_uid for each in reports] == list(SOP_CLASSES)
-    images = len(SOURCES[name].headers)
+    views = SOURCES[name].views
+    frontal = sum(view in (View.PA, View.AP) for view in views)
     for each in reports:
         content: Any = srread(BytesIO(each.data)).content
-        # the quality of the input is a group of its own
-        assert len(content.get_image_measurement_groups()) == images * (1 + len(FEW))
+        # the quality of the input is a group of its own, and so is the anatomy of a frontal image
+        assert len(content.get_image_measurement_groups()) == len(views) * (1 + len(FEW)) + frontal
 
 
 def _reports() -> Iterator[bytes]:
@@ -260,9 +272,12 @@ def _reports() -> Iterator[bytes]:
         reading(full(1), view=View.PA, labels=FEW[:2]),
         reading(full(2), view=View.LATERAL, checks=(UNFIT, DOUBTFUL), labels=FEW[:2]),
     ]
-    mixed = [calibrated(each, FEW[:1]) for each in mixed]
+    mixed = [with_triage(calibrated(each, FEW[:1])) for each in mixed]
+    anatomies = (replace(MEASURED, algorithm=OTHER), REFUSED)
+    mixed = [replace(each, anatomy=anatomy) for each, anatomy in zip(mixed, anatomies, strict=True)]
     mark = replace(CALIBRATED.calibration, labels=FEW[:1]) if CALIBRATED.calibration else None
     yield measurement_report(mixed, replace(DEMONSTRATION, calibration=mark), context).data
+    yield measurement_report(mixed[1:], DEMONSTRATION, CONTEXT).data
     rejected = [
         RejectedObject(
             sop_class_uid=each.sop_class_uid,

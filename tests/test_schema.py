@@ -24,7 +24,8 @@ def faults(name: str, text: str) -> list[str]:
 
 
 def schema_of(path: Path) -> str:
-    return "node.schema.json" if path.name == "node.yaml" else "routes.schema.json"
+    known = path.stem if path.name in ("node.yaml", "triage.yaml") else "routes"
+    return f"{known}.schema.json"
 
 
 @pytest.mark.parametrize(("name", "schema"), schemas().items())

@@ -190,7 +190,9 @@ def test_installed_twice_and_removed(tmp_path: Path) -> None:
         assert (root / "etc/systemd/system" / name).read_bytes() == (ROOT / "systemd" / name).read_bytes()
     assert stat.S_IMODE((root / "var/lib/mcads-node").stat().st_mode) == 0o700
     config = root / "etc" / "mcads-node" / "node.yaml"
-    for name in ("node.yaml", "routes.yaml", "node.schema.json", "routes.schema.json"):
+    for name in (
+        f"{each}.{kind}" for each in ("node", "routes", "triage") for kind in ("yaml", "schema.json")
+    ):
         assert (config.parent / name).read_bytes() == (ROOT / "config" / name).read_bytes()
 
     # what an administrator wrote, and the installed .venv, outlive an update; stale files do not

@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import hashlib
 import io
+import shutil
 import subprocess
 import sys
 from datetime import UTC, datetime
@@ -19,18 +20,19 @@ from PIL import Image
 from safetensors.torch import load
 
 from mcads_node import phantom
-from mcads_node.analyse import analyse
+from mcads_node.analyse import analyse, compose
 from mcads_node.classifier import Classifier, load_classifier
-from mcads_node.config import RoutesConfig
+from mcads_node.config import RoutesConfig, load_triage
 from mcads_node.finding import Finding
 from mcads_node.infer import infer, op_norm
 from mcads_node.instance import Circumstances, Declined, Requestor
-from mcads_node.profile import DEFAULT
-from mcads_node.result import ReportContext
+from mcads_node.profile import DEFAULT, OF_IMAGES
+from mcads_node.result import ObjectKind, Rendition, ReportContext
 from mcads_node.scoring import score
-from mcads_node.task import Analysis, AnalysisRequest
+from mcads_node.shipped import shipped_folder
+from mcads_node.task import Analysis, AnalysisRequest, ReportRequest
 from tests.documents import ROOT
-from tests.encodings import every_lossless_encoding
+from tests.encodings import data_set, every_depth, every_lossless_encoding, part10
 from tests.model_samples import DEMONSTRATION, SEEDED, seeded_store, shipped_store, small_inputs
 from tests.shared_data import data_dir
 
@@ -48,23 +50,38 @@ def found(data: bytes, classifier: Classifier) -> tuple[Finding, ...]:
     return scored.findings
 
 
+#: what the design names: each is in the name of one encoding at least that was written here
+NAMED = (
+    *("MONOCHROME1", "MONOCHROME2", "8 bit", "10 bit", "12 bit", "16 bit", "signed", "unsigned", "rescaled"),
+    *("Modality LUT", "VOI LUT", "window", "overlay", "RLE", "JPEG lossless", "JPEG-LS", "JPEG 2000"),
+    *("big endian", "implicit", "deflated"),
+)
+
+
 def test_one_radiograph_scores_the_same_in_every_encoding(demonstration: Classifier) -> None:
-    encodings = every_lossless_encoding()
+    """A real one, where there are any."""
+    image = pictures()[-1].copy()
+    image[0, :2], image[-1, -3:] = 0, 255  # the whole range is in it
+    encodings = every_lossless_encoding(image) | every_depth(image)
     plain = found(encodings["8 bit"](), demonstration)
     assert np.std([each.score for each in plain]) > 0.05
     # decided by a threshold in the widest gap as well: by the model's own, the drawing has nothing
     ranked = np.sort([each.score for each in plain])
     widest = int(np.argmax(np.diff(ranked)))
     threshold = float(ranked[widest : widest + 2].mean())
+    written = []
     for name, write in encodings.items():
         try:
             data = write()
         except pytest.skip.Exception:
             continue  # an encoder that is not installed: test_read tells of it
+        written.append(name)
         for expected, each in zip(plain, found(data, demonstration), strict=True):
             assert abs(each.score - expected.score) < 0.01, (name, each.label)
             assert each.presence == expected.presence, (name, each.label)
             assert (each.score >= threshold) == (expected.score >= threshold), (name, each.label)
+    without = set() if shutil.which("dcmcjpeg") else {"JPEG lossless"}
+    assert {word for word in NAMED if not any(word in name for name in written)} == without
 
 
 def pictures() -> list[NDArray[np.uint8]]:
@@ -97,6 +114,9 @@ def test_scores_are_torchxrayvisions_own(tmp_path: Path) -> None:
         Image.fromarray(picture).save(buffer, "PNG")
         scores = [each.score for each in found(buffer.getvalue(), classifier)]
         np.testing.assert_allclose(scores, expected, rtol=0, atol=1e-4)
+        # and as a node gets it
+        received = found(part10(data_set(picture, bits_stored=8)), classifier)
+        np.testing.assert_allclose([each.score for each in received], expected, rtol=0, atol=1e-4)
         assert np.std(scores) > 0.05
 
 
@@ -122,7 +142,8 @@ def test_a_batch_of_one_is_a_batch_of_many_and_both_are_the_reference(demonstrat
 
 
 def digest_of_results() -> str:
-    """Analyse one image by every method, as a worker does, and digest all objects' bytes."""
+    """Analyse one image by every method and report it in every kind, as a worker does; digest all bytes."""
+    context = ReportContext(series_started=NOW, created=NOW)
     classifier = load_classifier(shipped_store(Path("nowhere")), DEMONSTRATION, device="cpu", threads=1)
     analysis = {"explain": ["grad-cam", "grad-cam-combined", "pli"], "thresholds": {"Mass": 0.0}}
     rule = {"name": "all", "when": {}, "analyse": analysis, "send_to": ["pacs"]}
@@ -136,14 +157,26 @@ def digest_of_results() -> str:
             rules_digest="0" * 64,
             default_model=DEMONSTRATION,
             profiles={"pacs": DEFAULT},
-            context=ReportContext(series_started=NOW, created=NOW),
+            context=context,
+            triage=load_triage(shipped_folder("config") / "triage.yaml"),
         ),
         lambda _name: classifier,
     )
     assert isinstance(made, Analysis)
-    uids = [each.sop_instance_uid for each in made.objects]
-    assert len(uids) == len(set(uids)) >= 3
-    return hashlib.sha256(b"".join(each.data for each in made.objects) + made.thumbnail).hexdigest()
+    of_the_study = set(ObjectKind) - OF_IMAGES
+    report = compose(
+        ReportRequest(
+            readings=(made.record(),),
+            algorithm=made.algorithm,
+            renditions=tuple(Rendition(kind=kind) for kind in ObjectKind if kind in of_the_study),
+            context=context,
+        )
+    )
+    assert {each.kind for each in report.objects} == of_the_study
+    objects = [*made.objects, *report.objects]
+    uids = [each.sop_instance_uid for each in objects]
+    assert len(uids) == len(set(uids)) >= 8
+    return hashlib.sha256(b"".join(each.data for each in objects) + made.thumbnail).hexdigest()
 
 
 def test_the_same_input_gives_the_same_bytes_in_another_process() -> None:

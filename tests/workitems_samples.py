@@ -24,6 +24,7 @@ from mcads_node.workitems import (
     WorkPolicy,
     open_store,
 )
+from tests.anatomy_samples import MEASURED
 
 START = datetime(2024, 3, 1, 8, 0, tzinfo=UTC)
 LEASE = timedelta(seconds=60)
@@ -121,6 +122,7 @@ def analysed(*objects: StoredResult, quiet: float = QUIET) -> InstanceAnalysed:
         objects=objects,
         send_to=("pacs",),
         quiet_seconds=quiet,
+        anatomy=MEASURED,
     )
 
 

@@ -77,8 +77,8 @@ class MachineView:
     audit_lost: int = 0
     #: when the last whole backup was made, or since when there should be one; None: none are made
     backup_since: datetime | None = None
-    #: how the model's scores stood to those of before; None: not measured
-    drift: Measured | None = None
+    #: how the scores of each model stood to those of before; empty: not measured
+    drift: Mapping[str, Measured] = field(default_factory=dict)
 
 
 #: more of one sort are told as one
@@ -279,19 +279,20 @@ def _backup(view: MachineView, limits: Limits, now: datetime) -> Iterator[Condit
 
 
 def _drift(view: MachineView) -> Iterator[Condition]:
-    drifted: dict[str, list[LabelDrift]] = {}
-    for week in view.drift.weeks if view.drift is not None else ():
-        for each in week.labels:
-            if each.drifted:
-                drifted.setdefault(each.label, []).append(each)
-    for label, found in drifted.items():
+    drifted: dict[tuple[str, str], list[LabelDrift]] = {}
+    for model, measured in view.drift.items():
+        for week in measured.weeks:
+            for each in week.labels:
+                if each.drifted:
+                    drifted.setdefault((model, each.label), []).append(each)
+    for (model, label), found in drifted.items():
         index, distance = max(each.psi for each in found), max(each.ks for each in found)
         yield Condition(
             # which devices, the text does not say: their names are what files say
-            key=f"drift/{label}@{view.host}",
+            key=f"drift/{model}/{label}@{view.host}",
             kind=Kind.DRIFT,
-            text=f"The scores of {label} in the last 7 days are not distributed as before: PSI up to "
-            f"{index:.2f}, KS up to {distance:.2f}.",
+            text=f"The scores of {label} by {model} in the last 7 days are not distributed as before: PSI up "
+            f"to {index:.2f}, KS up to {distance:.2f}.",
             advice="mcads-node drift tells which devices; did equipment, protocol or patients change?",
         )
 

@@ -8,6 +8,7 @@ from mcads_node.calibration.calibration import (
     Method,
     Provenance,
     Unsealed,
+    calibration_for,
 )
 from mcads_node.calibration.curve import Curve, IsotonicCurve, LogisticCurve, raw_output
 from mcads_node.calibration.file import read_calibration, write_calibration
@@ -23,6 +24,7 @@ __all__ = [
     "Method",
     "Provenance",
     "Unsealed",
+    "calibration_for",
     "raw_output",
     "read_calibration",
     "write_calibration",

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import uuid
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime
 from typing import Annotated, Literal, Self
@@ -169,6 +169,26 @@ class Calibration(Unsealed):
         pair = np.array([finding.score, finding.threshold])
         probability, threshold = fitted.curve(pair, operating_points[finding.label]).tolist()
         return replace(finding, probability=probability, probability_threshold=threshold)
+
+
+def calibration_for(
+    calibrations: Sequence[Calibration], model: str, site: str | None = None
+) -> Calibration | None:
+    """Choose what makes probabilities of a model's scores; None: they stay scores.
+
+    Parameters
+    ----------
+    calibrations
+        All that there are.
+    model
+        Name of the model.
+    site
+        Whose calibration is asked for; None: nobody asks, and of several none is taken.
+    """
+    of_model = [each for each in calibrations if each.model.name == model]
+    if site is not None:
+        return next((each for each in of_model if each.site == site), None)
+    return of_model[0] if len(of_model) == 1 else None
 
 
 def _digest_of(plain: object) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from enum import StrEnum
+from functools import partial
 from pathlib import Path
 from typing import Annotated
 
@@ -37,6 +38,10 @@ def models_evaluate(
     calibration: Annotated[
         Path | None, typer.Option(help="Judge the probabilities of this calibration.")
     ] = None,
+    thresholds: Annotated[
+        Path | None,
+        typer.Option(help="Judge at these, as models thresholds writes them; none: the manifest's."),
+    ] = None,
     data_dir: DataDirOption = DEFAULT_DATA_DIR,
     as_json: JsonOption = False,
 ) -> None:
@@ -55,9 +60,17 @@ def models_evaluate(
     configure_logs()
     if folder is not None:
         require_plots()
-    inputs = Inputs(model=name, images=images, labels=labels, data_dir=data_dir, calibration=calibration)
+    inputs = Inputs(
+        model=name,
+        images=images,
+        labels=labels,
+        data_dir=data_dir,
+        calibration=calibration,
+        thresholds=thresholds,
+    )
     with steps_progress(err) as move:
-        told = evaluate(score_images(inputs, lambda done, total: move("reading", done, total)), folder)
+        scored = score_images(inputs, partial(move, "reading"))
+        told = evaluate(scored, folder, partial(move, "judging"))
     if as_json:
         print_json(told)
         return
@@ -95,7 +108,7 @@ def models_calibrate(
     inputs = Inputs(model=name, images=images, labels=labels, data_dir=data_dir)
     target = file or Path(f"{site.replace(' ', '-')}.yaml")
     with steps_progress(err) as move:
-        scored = score_images(inputs, lambda done, total: move("reading", done, total))
+        scored = score_images(inputs, partial(move, "reading"))
         made = calibrate(scored, site, method.value, target)
     if as_json:
         print_json(made.model_dump(mode="json"))
@@ -130,7 +143,7 @@ def models_thresholds(
     wanted = Target.parse(target)
     inputs = Inputs(model=name, images=images, labels=labels, data_dir=data_dir)
     with steps_progress(err) as move:
-        scored = score_images(inputs, lambda done, total: move("reading", done, total))
+        scored = score_images(inputs, partial(move, "reading"))
         told = find_thresholds(scored, wanted)
     if as_json:
         print_json(told)
@@ -146,6 +159,7 @@ def drift(
     reference: Annotated[
         bool, typer.Option("--set-reference", help="Compare with these weeks from now on.")
     ] = False,
+    model: Annotated[str | None, typer.Option(help="Of this model; none: the node's own.")] = None,
     as_json: JsonOption = False,
 ) -> None:
     """Compare the distribution of scores, by device and week, with that of a reference.
@@ -156,9 +170,9 @@ def drift(
 
     configure_logs()
     if reference:
-        span = set_reference(config, weeks)
+        span = set_reference(config, weeks, model)
         err.print(f"the reference is {span.since:%Y-%m-%d} to {span.until:%Y-%m-%d}", highlight=False)
-    told = measure_drift(config, weeks)
+    told = measure_drift(config, weeks, model)
     if as_json:
         print_json(told)
     else:

@@ -75,6 +75,12 @@ def analyse(
     routes: Annotated[
         Path | None, typer.Option(help="Routes to follow; none: those that are shipped.")
     ] = None,
+    triage: Annotated[
+        Path | None, typer.Option(help="Rules of triage, such as triage.yaml; none: no levels.")
+    ] = None,
+    anatomy: Annotated[
+        str | None, typer.Option(help="Segmentation model that measures frontal images; none: nothing is.")
+    ] = None,
     as_json: JsonOption = False,
 ) -> None:
     """Analyse files without a network, and write SR, summary page and heatmaps.
@@ -83,12 +89,16 @@ def analyse(
 
     Example: mcads-node analyse study/ --out results/
     """
-    from mcads_node.verbs.offline import analyse_files, files_in, offline_compute, rules_in
+    from mcads_node.verbs.offline import analyse_files, files_in, offline_compute, rules_in, triage_in
     from mcads_node.verbs.tables import files_progress, offline_json, show_offline
 
     configure_logs()
     rules, found = rules_in(routes), tuple(files_in(files))
-    with offline_compute(data_dir, model) as compute, files_progress(err, len(found)) as progress:
+    levels = triage_in(triage)
+    with (
+        offline_compute(data_dir, model, triage=levels, anatomy=anatomy) as compute,
+        files_progress(err, len(found)) as progress,
+    ):
         result = analyse_files(found, folder, compute, rules, progress)
     if as_json:
         print_json(offline_json(result))

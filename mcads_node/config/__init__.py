@@ -29,7 +29,14 @@ from mcads_node.config.loading import (
 )
 from mcads_node.config.monitoring import MonitoringSection
 from mcads_node.config.network import NetworkSection
-from mcads_node.config.node import AnalysisSection, NodeConfig, NodeSection, ReportSection, RequestorSection
+from mcads_node.config.node import (
+    AnalysisSection,
+    NodeConfig,
+    NodeSection,
+    ReconstructionSection,
+    ReportSection,
+    RequestorSection,
+)
 from mcads_node.config.ray import RaySection
 from mcads_node.config.receive import ReceiveSection
 from mcads_node.config.retention import RetentionSection
@@ -38,6 +45,7 @@ from mcads_node.config.sources import PullSection, SourceSection
 from mcads_node.config.tending import TendingSection
 from mcads_node.config.thresholds import ThresholdSet
 from mcads_node.config.tls import TlsSection
+from mcads_node.config.triage import TriageCondition, TriageRule, TriageRules, load_triage
 
 __all__ = [
     "CHECKS",
@@ -67,6 +75,7 @@ __all__ = [
     "PullSection",
     "RaySection",
     "ReceiveSection",
+    "ReconstructionSection",
     "ReportSection",
     "RequestorSection",
     "RetentionSection",
@@ -80,12 +89,16 @@ __all__ = [
     "ThresholdSet",
     "TlsPeerSection",
     "TlsSection",
+    "TriageCondition",
+    "TriageRule",
+    "TriageRules",
     "WebhookSection",
     "When",
     "hours_of",
     "known_to",
     "load_configuration",
     "load_rules",
+    "load_triage",
     "parse_rules",
     "schedule_of",
 ]

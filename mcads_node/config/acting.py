@@ -30,6 +30,8 @@ class AnalyseSection(Section):
     explain_top_finding: bool = False
     thresholds: dict[str, Fraction] = Field(default_factory=dict)
     threshold_sets: Annotated[tuple[Name, ...], WithJsonSchema(_ONE_OR_SEVERAL)] = ()
+    #: the site whose calibration of the model speaks
+    calibration: Annotated[str, Field(min_length=1)] | None = None
     objects: tuple[ObjectKind, ...] | None = None
     #: what a check that fails leads to; others lead to what `CHECKS` says
     checks: dict[str, Verdict] = Field(default_factory=dict)

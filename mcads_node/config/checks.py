@@ -30,6 +30,8 @@ CHECKS: Final[Mapping[str, Verdict]] = MappingProxyType(
         "polarity": Verdict.UNDETERMINED,
         "orientation": Verdict.UNDETERMINED,
         "chest": Verdict.UNDETERMINED,
+        # of the content, by an autoencoder, where analysis.reconstruction names one
+        "reconstruction": Verdict.WARN,
     }
 )
 

@@ -1,4 +1,4 @@
-"""Both files of the configuration, read and held against each other."""
+"""The files of the configuration, read and held against each other."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ from mcads_node.config.node import NodeConfig
 from mcads_node.config.rules import RoutesConfig, Rule
 from mcads_node.config.sources import SOURCES
 from mcads_node.config.tls import validation_context
+from mcads_node.config.triage import TriageRules, load_triage
 from mcads_node.config.vocabulary import Section
 from mcads_node.errors import ConfigError, Problem
 from mcads_node.suggestion import did_you_mean
@@ -42,6 +43,8 @@ class Configuration(Section):
 
     node: NodeConfig
     book: RuleBook
+    #: None: images get no triage level
+    triage: TriageRules | None = None
 
     @property
     def rules(self) -> tuple[Rule, ...]:
@@ -50,19 +53,19 @@ class Configuration(Section):
 
 
 def load_configuration(path: Path, labels_of: Mapping[str, Iterable[str]]) -> Configuration:
-    """Read ``node.yaml`` at `path` and the routes it names.
+    """Read ``node.yaml`` at `path`, and the routes and the rules of triage that it names.
 
     Parameters
     ----------
     path
-        The node's YAML file; a relative ``routes`` is looked for beside it.
+        The node's YAML file; a relative ``routes`` or ``triage`` is looked for beside it.
     labels_of
         Labels of each model that is installed, by its name.
 
     Raises
     ------
     ConfigError
-        With all problems of both files.
+        With all problems of all files.
     """
     problems: list[Problem] = []
     document = read_document(path)
@@ -71,7 +74,7 @@ def load_configuration(path: Path, labels_of: Mapping[str, Iterable[str]]) -> Co
         node = document.fit(NodeConfig, context)
     except ConfigError as error:
         problems += error.problems
-        # go on with what can be known, so that the problems of both files are told together
+        # go on with what can be known, so that the problems of all files are told together
         node = NodeConfig()
     if node.analysis.compute == "ray" and node.ray is None:
         line, message = document.lines.get(("analysis", "compute")), "ray takes a section ray with an address"
@@ -88,9 +91,24 @@ def load_configuration(path: Path, labels_of: Mapping[str, Iterable[str]]) -> Co
         book = load_rules(path.parent / node.routes, known)
     except ConfigError as error:
         problems += error.problems
+    triage = None
+    try:
+        triage = _triage_beside(path, node, labels_of)
+    except ConfigError as error:
+        problems += error.problems
     if problems:
         raise ConfigError(problems)
-    return Configuration(node=node, book=book)
+    return Configuration(node=node, book=book, triage=triage)
+
+
+def _triage_beside(
+    path: Path, node: NodeConfig, labels_of: Mapping[str, Iterable[str]]
+) -> TriageRules | None:
+    if node.triage is None:
+        return None
+    # of any model: one that lacks a label has nothing to say of it, which is no fault of the rules
+    labels = sorted({label for labels in labels_of.values() for label in labels})
+    return load_triage(path.parent / node.triage, labels)
 
 
 def known_to(node: NodeConfig, labels_of: Mapping[str, Iterable[str]] | None) -> Known:

@@ -55,6 +55,7 @@ class NodeSection(Section):
 
 
 _ONE_OR_SEVERAL = {"anyOf": [{"type": "string"}, {"type": "array", "items": {"type": "string"}}]}
+_NONE_OR_SOME = {"anyOf": [*_ONE_OR_SEVERAL["anyOf"], {"type": "null"}]}
 
 
 class RequestorSection(Section):
@@ -87,11 +88,20 @@ class ReportSection(Section):
     language: Literal["en", "lt"] = "en"
 
 
+class ReconstructionSection(Section):
+    """An autoencoder that input is checked with; which error is too large is the site's to say."""
+
+    model: Name = "resnet-ae101-elastic"
+    limit: Annotated[float, Field(gt=0, lt=1)]
+
+
 class AnalysisSection(Section):
     """Which model reads, and with how much of the machine."""
 
     model: Name = "densenet121-res224-all"
-    calibration: AbsoluteFile | None = None
+    calibration: Annotated[tuple[AbsoluteFile, ...], WithJsonSchema(_NONE_OR_SOME)] = ()
+    anatomy: Name | None = None
+    reconstruction: ReconstructionSection | None = None
     compute: Literal["local", "ray"] = "local"
     workers: Literal["auto"] | Annotated[int, Field(ge=1, le=64)] = "auto"
     timeout_seconds: Annotated[float, Field(gt=0, le=3600)] = 120.0
@@ -99,6 +109,13 @@ class AnalysisSection(Section):
     max_attempts: Annotated[int, Field(ge=1, le=20)] = 3
     lease_seconds: Annotated[float, Field(ge=3, le=3600)] = 60.0
     allow_demonstration_models: bool = False
+
+    @field_validator("calibration", mode="before")
+    @classmethod
+    def _none_or_some(cls, value: object) -> object:
+        if value is None:
+            return ()
+        return (value,) if isinstance(value, str | Path) else value
 
 
 class NodeConfig(Section):
@@ -123,3 +140,4 @@ class NodeConfig(Section):
     drift: DriftSection = DriftSection()
     audit: AuditSection | None = None
     routes: Path = Path("routes.yaml")
+    triage: Path | None = None

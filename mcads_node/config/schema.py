@@ -1,4 +1,4 @@
-"""JSON Schemas (draft 2020-12) of both files, for editors: what the models take, in the forms it is written.
+"""JSON Schemas (draft 2020-12) of the files, for editors: what the models take, in the forms it is written.
 
 They know the keys, not what the node alone can know: which destinations there are, what the models' labels
 are, which words are DICOM keywords.
@@ -16,6 +16,7 @@ from mcads_node.config.conditions import DEEPEST, GROUPS, WHEN_SCHEMA, WORDS_SCH
 from mcads_node.config.hours import Hours
 from mcads_node.config.node import NodeConfig
 from mcads_node.config.rules import RoutesConfig
+from mcads_node.config.triage import TriageRules
 
 _DRAFT = "https://json-schema.org/draft/2020-12/schema"
 _REF = "#/$defs/"
@@ -36,6 +37,7 @@ def schemas() -> dict[str, dict[str, Any]]:
     return {
         "node.schema.json": _schema(NodeConfig, "node.yaml of an MCADS node"),
         "routes.schema.json": _routes(),
+        "triage.schema.json": _schema(TriageRules, "triage.yaml of an MCADS node"),
     }
 
 

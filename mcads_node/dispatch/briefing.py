@@ -121,6 +121,7 @@ class Briefing:
             header=analysis.header,
             thumbnail=thumbnail,
             shown=analysis.shown if thumbnail else None,
+            triage=analysis.triage,
             heatmaps=tuple(
                 HeatmapRecord(
                     referenced=(result.sop_class_uid, result.sop_instance_uid, result.series_instance_uid),
@@ -129,6 +130,7 @@ class Briefing:
                 for result in analysis.objects
                 if result.kind is ObjectKind.HEATMAP
             ),
+            anatomy=analysis.anatomy,
         )
 
     def _picture(self, thumbnail: str | None) -> bytes:

@@ -20,6 +20,7 @@ from mcads_node.result import Rendition
 from mcads_node.spool import StoredFile
 from mcads_node.state import State
 from mcads_node.task import Analysis, Composed
+from mcads_node.triage_level import decisive
 from mcads_node.workitems import (
     InstanceAnalysed,
     InstanceDeclined,
@@ -170,6 +171,8 @@ class Ledger:
             expected_views=outcome.route.views,
             max_wait_seconds=outcome.route.max_wait_seconds,
             device=outcome.device,
+            triage=outcome.triage,
+            anatomy=outcome.anatomy,
         )
         if item.purpose is Purpose.SHADOW:
             return told
@@ -196,6 +199,7 @@ class Ledger:
             log.info("study.reported", study=item.study_instance_uid, revision=study.revision)
             # a later revision is as old as the image that called for it, and that may have come days later
             metrics.reported(_seconds_since(study.first_received_at) if study.revision == 1 else None)
+            _count_triage(study)
             self._poke_delivery()
         return completed
 
@@ -231,6 +235,12 @@ def _count(item: Workitem, outcome: Analysis) -> None:
         metrics.analysed(_seconds_since(item.instance.received_at))
     else:
         metrics.analysed_besides(outcome.algorithm.name, shadow=item.purpose is Purpose.SHADOW)
+
+
+def _count_triage(study: StudyForReport) -> None:
+    found = decisive([image.analysis.triage for image in study.images])
+    if found is not None and study.revision == 1:
+        metrics.triaged(found[1].level)
 
 
 def _seconds_since(moment: datetime) -> float:

@@ -6,6 +6,7 @@ gives the value itself. NaN where there is no positive, no negative, or nothing 
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Final
 
@@ -13,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mcads_node.estimate import Estimate, wilson
-from mcads_node.evaluation.sample import Sample, estimates, resampled
+from mcads_node.evaluation.sample import REPLICATES, Sample, estimates, resampled
 
 #: bins of the calibration error, each with equally many images (Nguyen and O'Connor, EMNLP 2015): of a rare
 #: finding nearly all probabilities lie in the lowest tenth of the scale
@@ -45,7 +46,13 @@ class LabelMetrics:
     log_loss: Estimate | None = None
 
 
-def judge(samples: tuple[Sample, ...], patients: int) -> tuple[LabelMetrics, ...]:
+def silent(_done: int, _total: int) -> None:
+    """Tell nobody how far it is."""
+
+
+def judge(
+    samples: tuple[Sample, ...], patients: int, progress: Callable[[int, int], None] = silent
+) -> tuple[LabelMetrics, ...]:
     """Judge every label, with 95 % intervals by a bootstrap over patients.
 
     Parameters
@@ -54,13 +61,18 @@ def judge(samples: tuple[Sample, ...], patients: int) -> tuple[LabelMetrics, ...
         One a label, of the same set of images.
     patients
         How many patients there are; `Sample.patients` are numbers below it.
+    progress
+        Called with the number of resamplings that are judged, and of all.
     """
     judged = [sample for sample in samples if not sample.too_few()]
     judges = {sample.label: _Judge(sample) for sample in judged}
     drawn: dict[str, list[dict[str, _Values]]] = {label: [] for label in judges}
+    done = 0
     for counts in resampled(patients) if judges else ():
         for label, judge_of in judges.items():
             drawn[label].append(judge_of.all(counts[:, judge_of.sample.patients]))
+        done += len(counts)
+        progress(done, REPLICATES)
     return tuple(
         _metrics(sample, judges[sample.label], drawn[sample.label])
         if sample.label in judges

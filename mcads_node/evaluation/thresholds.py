@@ -4,14 +4,19 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Final, Literal, Self
 
 import numpy as np
 from numpy.typing import NDArray
 
-from mcads_node.errors import PermanentError
+from mcads_node.config import AnalyseSection
+from mcads_node.config.vocabulary import Section
+from mcads_node.errors import ConfigError, PermanentError, Problem
 from mcads_node.evaluation.metrics import LabelMetrics, judge
 from mcads_node.evaluation.sample import Sample
+from mcads_node.model_store.manifest import Manifest
+from mcads_node.yamlfile import read_document
 
 #: thresholds are written with so many digits
 _DIGITS: Final = 4
@@ -129,3 +134,33 @@ def as_yaml(found: tuple[LabelMetrics, ...]) -> str:
     if all(each.note for each in found):
         lines[1] = "  thresholds: {}"
     return "\n".join(lines) + "\n"
+
+
+class _Part(Section):
+    """What `as_yaml` writes."""
+
+    analyse: AnalyseSection
+
+
+def read_thresholds(path: Path, manifest: Manifest) -> dict[str, float]:
+    """Read thresholds from a file as `as_yaml` writes it, of a rule of ``routes.yaml``.
+
+    Raises
+    ------
+    ConfigError
+        It cannot be read, is not one, or has a threshold of a label that the model does not have.
+    """
+    document = read_document(path)
+    thresholds = dict(document.fit(_Part).analyse.thresholds)
+    problems = [
+        Problem(
+            file=str(path),
+            line=document.lines.get(("analyse", "thresholds", label)),
+            key=f"analyse.thresholds.{label}",
+            message=fault,
+        )
+        for label, fault in manifest.threshold_faults(thresholds).items()
+    ]
+    if problems:
+        raise ConfigError(problems)
+    return thresholds

@@ -6,6 +6,7 @@
     grey    → blank, clipped, too few grey levels
     field   → little of it is exposed
     frontal → inverted, turned, or no chest from the front at all
+    reconstruction → an autoencoder, where the site has one, cannot make it anew
 
 What the header forbids outright was declined before (`mcads_node.admit`). Here nothing is declined and no
 pixel is changed: an image that fails a check is analysed, and what that leads to, a warning or no claim at
@@ -13,5 +14,6 @@ all, is the route's to say. ``docs/gate.md`` has the rates of false alarms and m
 """
 
 from mcads_node.gate.checking import failed_checks
+from mcads_node.gate.reconstruction import Reconstruction
 
-__all__ = ["failed_checks"]
+__all__ = ["Reconstruction", "failed_checks"]

@@ -12,6 +12,7 @@ from mcads_node.gate.field import field_faults
 from mcads_node.gate.frontal import frontal_faults
 from mcads_node.gate.grey import contrast_faults, exposure_faults, level_faults
 from mcads_node.gate.header import header_faults
+from mcads_node.gate.reconstruction import Reconstruction, reconstruction_faults
 from mcads_node.instance import InputCheck, Radiograph, Verdict, View
 
 #: pixels along the longer side of what the checks of the whole image look at
@@ -19,7 +20,10 @@ _SAMPLE = 256
 
 
 def failed_checks(
-    radiograph: Radiograph, square: NDArray[np.float32], verdicts: Mapping[str, Verdict]
+    radiograph: Radiograph,
+    square: NDArray[np.float32],
+    verdicts: Mapping[str, Verdict],
+    anew: Reconstruction | None = None,
 ) -> tuple[InputCheck, ...]:
     """Give every check that an image did not pass, and what that leads to.
 
@@ -31,15 +35,19 @@ def failed_checks(
         float32, S × S, −1024 … 1024: the model's input, which is what most checks of the content look at.
     verdicts
         What a check that fails leads to, by its name; one that leads to `Verdict.PASS` is not told.
+    anew
+        How well an autoencoder made the image anew; None: none was asked.
     """
     return tuple(
         InputCheck(name=fault.check, verdict=verdicts[fault.check], reason=fault.reason)
-        for fault in _faults(radiograph, square)
+        for fault in _faults(radiograph, square, anew)
         if verdicts[fault.check] is not Verdict.PASS
     )
 
 
-def _faults(radiograph: Radiograph, square: NDArray[np.float32]) -> Iterator[Fault]:
+def _faults(
+    radiograph: Radiograph, square: NDArray[np.float32], anew: Reconstruction | None
+) -> Iterator[Fault]:
     yield from header_faults(radiograph, len(square))
     sample = sample_of(radiograph.pixels)
     blank = list(contrast_faults(sample))
@@ -55,6 +63,8 @@ def _faults(radiograph: Radiograph, square: NDArray[np.float32]) -> Iterator[Fau
         yield from exposure_faults(sample)
     if radiograph.view not in (View.LATERAL, View.OTHER):
         yield from frontal_faults(square, narrow=bool(narrow))
+    if anew is not None:
+        yield from reconstruction_faults(anew)
 
 
 def sample_of(pixels: NDArray[np.float32]) -> NDArray[np.float32]:

@@ -1,10 +1,11 @@
 """Turn torchxrayvision's official weights, a pickle, into safetensors, in a process of its own.
 
-Run as ``python -I -m mcads_node.model_store.convert_weights IN OUT OUTPUTS``. This is the only place that
-opens a pickle.
+Run as ``python -I -m mcads_node.model_store.convert_weights IN OUT ARCHITECTURE OUTPUTS``. This is the only
+place that opens a pickle.
 
-The official files are whole pickled ``torchxrayvision.models.DenseNet`` modules and, to judge by what
-torchxrayvision's loader mends in them, in torch's format of before 1.6; both formats are read here. torch's
+The official files of DenseNets are whole pickled ``torchxrayvision.models.DenseNet`` modules and, to judge by
+what torchxrayvision's loader mends in them, in torch's format of before 1.6; those of other networks are
+state dictionaries. Both formats are read here. torch's
 own ``weights_only`` reader cannot read the older one's records of module sources, and where it can read a
 pickled module, it runs the ``__setstate__`` of each class it was told to admit. So the pickle is read by an
 unpickler of our own that knows three kinds of names: the few functions that rebuild a tensor; names of layers
@@ -31,14 +32,14 @@ import torch
 from safetensors.numpy import save_file
 from torch import _utils as rebuild
 
+from mcads_node.architectures import layout
 from mcads_node.errors import ModelUnusable
-from mcads_node.model_store import densenet121
 
 #: magic number of torch's format of before 1.6, as that format pickles it
 _LEGACY_MAGIC = b"\x80\x02\x8a\x0a\x6c\xfc\x9c\x46\xf9\x20\x6a\xa8\x50\x19."
 _ZIP_MAGIC = b"PK\x03\x04"
 
-#: names that a pickled DenseNet holds, and that need not do anything for its tensors to be read
+#: names that a pickled network holds, and that need not do anything for its tensors to be read
 _INERT = re.compile(
     r"torch\.nn\.modules\.[a-z0-9_]+:[A-Za-z0-9_]+"
     r"|torch\.nn\.backends\.thnn:_get_thnn_function_backend"
@@ -48,7 +49,13 @@ _INERT = re.compile(
     r"|_codecs:encode"
 )
 
-#: bytes the process may take beyond what importing torch took; 40 times the tensors of a DenseNet-121
+#: put before all names by torch's ``DataParallel``, in which a network was trained
+_PARALLEL = "module."
+#: tensors of official files that only training uses: counts of batches, and PSPNet's auxiliary head
+_TRAINING = re.compile(r"(?:.*\.)?num_batches_tracked|(?:convbnrelu4_aux|aux_cls)\..+")
+
+#: bytes the process may take beyond what importing torch took; 4 times the tensors of a PSPNet, which lie
+#: in the file, in memory as read, and in memory as written; a DenseNet-121 has a tenth of them
 _MEMORY = 1 << 30
 _CPU_SECONDS = 120
 _DEPTH = 16
@@ -140,7 +147,7 @@ class Unpickler(pickle.Unpickler):
         Raises
         ------
         pickle.UnpicklingError
-            It is not one of the names a pickled DenseNet holds.
+            It is not one of the names a pickled network holds.
         """
         known = _KNOWN.get((module, name))
         if known is not None:
@@ -187,7 +194,7 @@ def read_tensors(path: Path) -> dict[str, torch.Tensor]:
         raise ModelUnusable(f"the file was refused: {error or type(error).__name__}") from error
 
 
-def write(tensors: dict[str, torch.Tensor], target: Path, outputs: int) -> None:
+def write(tensors: dict[str, torch.Tensor], target: Path, architecture: str, outputs: int) -> None:
     """Write `tensors` to `target` as safetensors, if they are those of the network.
 
     Parameters
@@ -196,21 +203,23 @@ def write(tensors: dict[str, torch.Tensor], target: Path, outputs: int) -> None:
         What `read_tensors` gave.
     target
         Where the safetensors go; equal tensors make equal bytes.
+    architecture
+        The network's, as the manifest names it.
     outputs
         Number of the network's outputs.
 
     Raises
     ------
     ModelUnusable
-        They are not exactly those of a DenseNet-121, float32 and finite.
+        They are not exactly those of the network, float32 and finite.
     """
-    # only training counts batches
-    found = {k: v for k, v in tensors.items() if not k.endswith(".num_batches_tracked")}
-    expected = densenet121.layout(outputs)
+    named = {name.removeprefix(_PARALLEL): tensor for name, tensor in tensors.items()}
+    found = {name: tensor for name, tensor in named.items() if not _TRAINING.fullmatch(name)}
+    expected = layout(architecture, outputs)
     if found.keys() != expected.keys():
         missing, extra = sorted(expected.keys() - found.keys()), sorted(found.keys() - expected.keys())
         raise ModelUnusable(
-            f"expected the {len(expected)} tensors of a DenseNet-121; "
+            f"expected the {len(expected)} tensors of architecture {architecture}; "
             f"{len(missing)} are missing {missing[:3]}, {len(extra)} are not of it {extra[:3]}"
         )
     for name, shape in expected.items():
@@ -270,13 +279,13 @@ def _allow_files_of(size: int) -> None:
 
 def main(arguments: list[str]) -> int:
     """Convert; on failure write one line to standard error and give the error's exit code."""
-    source, target, outputs = Path(arguments[0]), Path(arguments[1]), int(arguments[2])
+    source, target, architecture, outputs = Path(arguments[0]), Path(arguments[1]), *arguments[2:]
     _limit_resources()
     try:
         _allow_files_of(0)
         tensors = read_tensors(source)
         _allow_files_of(_MEMORY)
-        write(tensors, target, outputs)
+        write(tensors, target, architecture, int(outputs))
     except ModelUnusable as error:
         sys.stderr.write(f"{error}\n")
         return error.exit_code

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from typing import Annotated, Literal, Self
+from types import MappingProxyType
+from typing import Annotated, Final, Literal, Self
 from urllib.parse import urlsplit
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
@@ -24,7 +25,7 @@ class Download(_Part):
     """Weights that ``models fetch`` downloads as a pickle and converts."""
 
     kind: Literal["download"]
-    #: name of the weights in ``torchxrayvision.models.model_urls``
+    #: what torchxrayvision calls them: of a classifier, in ``torchxrayvision.models.model_urls``
     torchxrayvision: str
     #: https; http only on this machine, or where a digest is pinned
     url: str
@@ -66,19 +67,20 @@ class Weights(_Part):
     digest: Sha256 | None
 
 
-class Manifest(_Part):
-    """All that the node knows of a model besides its weights."""
+class ModelManifest(_Part):
+    """All that the node knows of a model of any kind besides its weights."""
 
     #: equal to the folder's name
     name: Annotated[str, Field(pattern=NAME_PATTERN, max_length=NAME_LENGTH)]
+    #: what the model is for; each kind has a class of its own
+    kind: str
     #: raised with every change of this file that changes results
     version: Annotated[int, Field(ge=1)]
     #: one of `mcads_node.architectures`
-    architecture: Literal["densenet121", "efficientnet-lite0"]
+    architecture: str
     source: Annotated[Download | Shipped, Field(discriminator="kind")]
     weights: Weights
     input: Input
-    outputs: Annotated[tuple[Output, ...], Field(min_length=1, max_length=1000)]
     #: what every object made with it must say; empty for a model that may serve
     caution: str = ""
     #: true: serves only where the configuration allows demonstration models
@@ -87,19 +89,6 @@ class Manifest(_Part):
     licence: Annotated[str, Field(min_length=1)]
     intended_use: Annotated[str, Field(min_length=1)]
     citation: str = ""
-
-    @field_validator("outputs")
-    @classmethod
-    def _labels_are_unique(cls, outputs: tuple[Output, ...]) -> tuple[Output, ...]:
-        named = [output.label for output in outputs if output.label]
-        twice = sorted({label for label in named if named.count(label) > 1})
-        if twice:
-            raise ValueError(f"expected each label once; {', '.join(twice)} is there more than once")
-        if any(not output.label and output.operating_point is not None for output in outputs):
-            raise ValueError("an output without a label must have the operating point null")
-        if not any(output.operating_point is not None for output in outputs):
-            raise ValueError("expected at least one output with an operating point")
-        return outputs
 
     @model_validator(mode="after")
     def _is_consistent(self) -> Self:
@@ -125,8 +114,44 @@ class Manifest(_Part):
 
     @property
     def labels(self) -> tuple[str, ...]:
+        """What the model tells of an image, in the network's order."""
+        raise NotImplementedError
+
+    @property
+    def width(self) -> int:
+        """Number of the network's outputs, of each pixel where it has some for each."""
+        raise NotImplementedError
+
+
+class Manifest(ModelManifest):
+    """Of a classifier: a score for each label."""
+
+    kind: Literal["classifier"] = "classifier"
+    architecture: Literal["densenet121", "efficientnet-lite0", "resnet50"]
+    outputs: Annotated[tuple[Output, ...], Field(min_length=1, max_length=1000)]
+
+    @field_validator("outputs")
+    @classmethod
+    def _labels_are_unique(cls, outputs: tuple[Output, ...]) -> tuple[Output, ...]:
+        named = [output.label for output in outputs if output.label]
+        twice = sorted({label for label in named if named.count(label) > 1})
+        if twice:
+            raise ValueError(f"expected each label once; {', '.join(twice)} is there more than once")
+        if any(not output.label and output.operating_point is not None for output in outputs):
+            raise ValueError("an output without a label must have the operating point null")
+        if not any(output.operating_point is not None for output in outputs):
+            raise ValueError("expected at least one output with an operating point")
+        return outputs
+
+    @property
+    def labels(self) -> tuple[str, ...]:
         """The labels that are reported, in the network's order."""
         return tuple(output.label for output in self.outputs if output.operating_point is not None)
+
+    @property
+    def width(self) -> int:
+        """Number of the network's outputs, used or not."""
+        return len(self.outputs)
 
     @property
     def operating_points(self) -> tuple[float, ...]:
@@ -148,3 +173,55 @@ class Manifest(_Part):
             elif not 0.0 <= value <= 1.0:
                 faults[label] = f"expected a threshold in 0…1, found {value}"
         return faults
+
+
+class SegmentationManifest(ModelManifest):
+    """Of a segmentation model: for each structure the pixels that belong to it."""
+
+    kind: Literal["segmentation"]
+    architecture: Literal["pspnet"]
+    #: in the network's order; names of `mcads_node.structure`
+    structures: Annotated[tuple[str, ...], Field(min_length=1, max_length=255)]
+    #: sigmoid output from which on a pixel belongs to a structure
+    threshold: Annotated[float, Field(gt=0, lt=1)] = 0.5
+
+    @field_validator("structures")
+    @classmethod
+    def _structures_are_unique(cls, structures: tuple[str, ...]) -> tuple[str, ...]:
+        twice = sorted({name for name in structures if structures.count(name) > 1})
+        if twice:
+            raise ValueError(f"expected each structure once; {', '.join(twice)} is there more than once")
+        return structures
+
+    @property
+    def labels(self) -> tuple[str, ...]:
+        """The structures."""
+        return self.structures
+
+    @property
+    def width(self) -> int:
+        """Number of structures."""
+        return len(self.structures)
+
+
+class AutoencoderManifest(ModelManifest):
+    """Of an autoencoder: the image anew, as far as it is like those that the model knows."""
+
+    kind: Literal["autoencoder"]
+    architecture: Literal["resnet-ae101"]
+
+    @property
+    def labels(self) -> tuple[str, ...]:
+        """None: it says nothing of an image but how well it could be made anew."""
+        return ()
+
+    @property
+    def width(self) -> int:
+        """One channel."""
+        return 1
+
+
+#: by what a manifest says it is; one that says nothing is a classifier's
+KINDS: Final[Mapping[str, type[ModelManifest]]] = MappingProxyType(
+    {"classifier": Manifest, "segmentation": SegmentationManifest, "autoencoder": AutoencoderManifest}
+)

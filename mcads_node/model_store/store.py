@@ -16,17 +16,30 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from enum import StrEnum
 from pathlib import Path
+from typing import TypeVar
 
-from mcads_node.errors import ModelUnusable, TransientError
+from mcads_node.errors import ConfigError, ModelUnusable, Problem, TransientError
 from mcads_node.model_store.download import Progress, download
-from mcads_node.model_store.manifest import NAME_LENGTH, NAME_PATTERN, Download, Manifest, Shipped
+from mcads_node.model_store.manifest import (
+    KINDS,
+    NAME_LENGTH,
+    NAME_PATTERN,
+    AutoencoderManifest,
+    Download,
+    Manifest,
+    ModelManifest,
+    SegmentationManifest,
+    Shipped,
+)
 from mcads_node.model_store.weights_files import alone, convert, digest_of, write_durably
-from mcads_node.yamlfile import load_yaml
+from mcads_node.yamlfile import read_document
 
 _MANIFEST = "manifest.yaml"
 _WEIGHTS = "weights.safetensors"
 _LOCK = "weights.lock"
 _DOWNLOAD = "download.pt"
+
+_Kind = TypeVar("_Kind", bound=ModelManifest)
 
 
 class ModelStatus(StrEnum):
@@ -67,8 +80,8 @@ class ModelStore:
         folders = (file.parent.name for file in self._models_dir.glob(f"*/{_MANIFEST}"))
         return tuple(sorted(name for name in folders if _is_name(name)))
 
-    def manifest(self, name: str) -> Manifest:
-        """Read the manifest of model `name`.
+    def describe(self, name: str) -> ModelManifest:
+        """Read the manifest of model `name`, whatever its kind.
 
         Raises
         ------
@@ -80,14 +93,33 @@ class ModelStore:
         path = self._models_dir / name / _MANIFEST
         if not _is_name(name) or not path.is_file():
             raise ModelUnusable(f"there is no model {name!r}; the models are: {', '.join(self.list())}")
-        manifest = load_yaml(path, Manifest)
+        manifest = _read_manifest(path)
         if manifest.name != name:
             raise ModelUnusable(f"{path}: expected name: {name}, as the folder's; found {manifest.name}")
         return manifest
 
+    def manifest(self, name: str) -> Manifest:
+        """Read the manifest of a classifier; raises as `describe`, and ModelUnusable where it is none."""
+        return self._of_kind(name, Manifest)
+
+    def segmentation(self, name: str) -> SegmentationManifest:
+        """Read the manifest of a segmentation model; raises as `describe`, and where it is none."""
+        return self._of_kind(name, SegmentationManifest)
+
+    def autoencoder(self, name: str) -> AutoencoderManifest:
+        """Read the manifest of an autoencoder; raises as `describe`, and where it is none."""
+        return self._of_kind(name, AutoencoderManifest)
+
+    def _of_kind(self, name: str, kind: type[_Kind]) -> _Kind:
+        manifest = self.describe(name)
+        if not isinstance(manifest, kind):
+            expected = next(word for word, each in KINDS.items() if each is kind)
+            raise ModelUnusable(f"model {name}: expected kind: {expected}, found {manifest.kind}")
+        return manifest
+
     def status(self, name: str) -> ModelStatus:
         """Whether the weights of model `name` are there and the right ones; changes nothing."""
-        manifest = self.manifest(name)
+        manifest = self.describe(name)
         found = self._find(manifest)
         if found is None:
             return ModelStatus.ABSENT
@@ -116,7 +148,7 @@ class ModelStore:
         ModelUnusable
             The weights are absent, or are not the pinned ones; the text says what to do.
         """
-        manifest = self.manifest(name)
+        manifest = self.describe(name)
         path = self._find(manifest)
         if path is None:
             raise ModelUnusable(f"model {name}: its weights are absent; {_remedy(manifest)}")
@@ -138,7 +170,7 @@ class ModelStore:
             The weights are absent, or are not the pinned ones; the text says what to do.
         """
         self.read(name)
-        path = self._find(self.manifest(name))
+        path = self._find(self.describe(name))
         if path is None:
             raise ModelUnusable(f"model {name}: its weights were removed while they were read")
         return path
@@ -151,7 +183,7 @@ class ModelStore:
         ModelUnusable
             It is one, and `allow_demonstration` is false.
         """
-        manifest = self.manifest(name)
+        manifest = self.describe(name)
         if manifest.demonstration and not allow_demonstration:
             raise ModelUnusable(
                 f"model {name} is for demonstration only ({manifest.caution}); to use it all the same, never "
@@ -184,14 +216,14 @@ class ModelStore:
         PermanentError
             The server does not have the file.
         """
-        manifest = self.manifest(name)
+        manifest = self.describe(name)
         # what is shipped cannot be fetched: where it is not right, weights_path says what to do
         if isinstance(manifest.source, Download) and self.status(name) is not ModelStatus.READY:
             self._fetch(manifest, manifest.source, progress, file)
         return self.weights_path(name)
 
     def _fetch(
-        self, manifest: Manifest, source: Download, progress: Progress | None, file: Path | None
+        self, manifest: ModelManifest, source: Download, progress: Progress | None, file: Path | None
     ) -> None:
         with alone(self._weights_dir / manifest.name) as folder:
             pickled = folder / _DOWNLOAD if file is None else file
@@ -205,7 +237,7 @@ class ModelStore:
                 raise
             (folder / _DOWNLOAD).unlink(missing_ok=True)
 
-    def _adopt(self, manifest: Manifest, source: Download, pickled: Path, folder: Path) -> None:
+    def _adopt(self, manifest: ModelManifest, source: Download, pickled: Path, folder: Path) -> None:
         digest = digest_of(pickled)
         if source.digest not in (None, digest):
             raise ModelUnusable(
@@ -214,10 +246,10 @@ class ModelStore:
             )
         with tempfile.TemporaryDirectory(dir=folder) as scratch:
             converted = Path(scratch) / _WEIGHTS
-            convert(pickled, converted, len(manifest.outputs))
+            convert(pickled, converted, manifest.architecture, manifest.width)
             self._install(manifest, converted.read_bytes(), source.url, digest)
 
-    def _install(self, manifest: Manifest, data: bytes, origin: str, origin_digest: str) -> None:
+    def _install(self, manifest: ModelManifest, data: bytes, origin: str, origin_digest: str) -> None:
         """Compare the digest with the pinned one, or record it; then put the weights in their place."""
         folder = self._weights_dir / manifest.name
         path = folder / _WEIGHTS
@@ -242,18 +274,29 @@ class ModelStore:
         except OSError as error:
             raise TransientError(f"{folder}: cannot be written: {error.strerror}") from error
 
-    def _find(self, manifest: Manifest) -> Path | None:
+    def _find(self, manifest: ModelManifest) -> Path | None:
         folders = [self._weights_dir / manifest.name, self._models_dir / manifest.name]
         if isinstance(manifest.source, Shipped):
             del folders[0]
         return next((folder / _WEIGHTS for folder in folders if (folder / _WEIGHTS).is_file()), None)
 
 
+def _read_manifest(path: Path) -> ModelManifest:
+    document = read_document(path)
+    kind = document.plain.get("kind", "classifier") if isinstance(document.plain, dict) else "classifier"
+    if not isinstance(kind, str) or kind not in KINDS:
+        message = f"expected one of {', '.join(KINDS)}; found {kind!r}"
+        raise ConfigError(
+            [Problem(file=str(path), line=document.lines.get(("kind",)), key="kind", message=message)]
+        )
+    return document.fit(KINDS[kind])
+
+
 def _is_name(name: str) -> bool:
     return len(name) <= NAME_LENGTH and re.fullmatch(NAME_PATTERN, name) is not None
 
 
-def _pinned(manifest: Manifest, weights: Path) -> str | None:
+def _pinned(manifest: ModelManifest, weights: Path) -> str | None:
     """Digest the weights must have: the manifest's, else the one recorded beside them, else None."""
     if manifest.weights.digest is not None:
         return manifest.weights.digest
@@ -270,13 +313,13 @@ def _pinned(manifest: Manifest, weights: Path) -> str | None:
     return str(digest)
 
 
-def _remedy(manifest: Manifest) -> str:
+def _remedy(manifest: ModelManifest) -> str:
     if isinstance(manifest.source, Shipped):
         return "they are shipped beside its manifest: install the node again"
     return f"run: mcads-node models fetch {manifest.name}"
 
 
-def _mismatch(path: Path, found: str, expected: str | None, manifest: Manifest) -> str:
+def _mismatch(path: Path, found: str, expected: str | None, manifest: ModelManifest) -> str:
     name, remedy = manifest.name, _remedy(manifest)
     if expected is None:
         return (

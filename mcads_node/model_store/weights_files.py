@@ -27,7 +27,7 @@ def digest_of(path: Path) -> str:
         raise ModelUnusable(f"{path}: cannot be read: {error.strerror}") from error
 
 
-def convert(source: Path, target: Path, outputs: int) -> None:
+def convert(source: Path, target: Path, architecture: str, outputs: int) -> None:
     """Convert official weights to safetensors in a process of its own (`convert_weights`).
 
     The process has an isolated interpreter, an almost empty environment and limits of its own making.
@@ -38,6 +38,8 @@ def convert(source: Path, target: Path, outputs: int) -> None:
         File written by ``torch.save``.
     target
         Where the safetensors go; the process runs in its folder.
+    architecture
+        The network's, as the manifest names it.
     outputs
         Number of the network's outputs.
 
@@ -47,7 +49,7 @@ def convert(source: Path, target: Path, outputs: int) -> None:
         The file was refused, with the reason, or the process did not end well.
     """
     command = [sys.executable, "-I", "-m", "mcads_node.model_store.convert_weights"]
-    command += [str(source.resolve()), str(target.resolve()), str(outputs)]
+    command += [str(source.resolve()), str(target.resolve()), architecture, str(outputs)]
     try:
         done = subprocess.run(  # noqa: S603 - our own module, paths of our own
             command,

@@ -28,15 +28,15 @@ class Machine:
     threads_silent: int = 0
     #: when the last whole backup was made, or since when there should be one; None: none are looked for
     backup_since: datetime | None = None
-    #: None: not measured
-    drift: Measured | None = None
+    #: by the model's name; empty: not measured
+    drift: Mapping[str, Measured] = field(default_factory=dict)
 
 
 def gauges(machine: Machine, backlog: Backlog | None) -> list[Gauge]:
     """Say all that can be said; `backlog` None: the database cannot be asked."""
     return [
         *_of_machine(machine),
-        *(_of_drift(machine.drift) if machine.drift is not None else ()),
+        *(_of_drift(machine.drift) if machine.drift else ()),
         *(_of_backlog(backlog) if backlog is not None else ()),
     ]
 
@@ -66,33 +66,43 @@ def _of_machine(machine: Machine) -> list[Gauge]:
     ]
 
 
-def _of_drift(measured: Measured) -> list[Gauge]:
+def _of_drift(drift: Mapping[str, Measured]) -> list[Gauge]:
     """Of each label, of which there are few, the device that drifted most; devices are no labels here."""
-    worst: dict[str, tuple[float, float]] = {}
-    for week in measured.weeks:
-        for each in week.labels:
-            index, distance = worst.get(each.label, (0.0, 0.0))
-            worst[each.label] = max(index, each.psi), max(distance, each.ks)
-    everything = [week for week in measured.weeks if week.device == ALL_DEVICES]
-    present = {each.label: each.positives.value for week in everything for each in week.labels}
+    worst: dict[tuple[str, str], tuple[float, float]] = {}
+    present: dict[tuple[str, str], float] = {}
+    images: dict[tuple[str, ...], float] = {}
+    for model, measured in drift.items():
+        images[(model,)] = 0.0
+        for week in measured.weeks:
+            everything = week.device == ALL_DEVICES
+            images[(model,)] += week.images if everything else 0
+            for each in week.labels:
+                index, distance = worst.get((model, each.label), (0.0, 0.0))
+                worst[model, each.label] = max(index, each.psi), max(distance, each.ks)
+                if everything:
+                    present[model, each.label] = each.positives.value
 
-    def by_label(name: str, meaning: str, values: Mapping[str, float]) -> Gauge:
-        samples = tuple(((label,), value) for label, value in values.items())
-        return Gauge(name=name, meaning=meaning, labels=("label",), samples=samples)
+    def by_label(name: str, meaning: str, values: Mapping[tuple[str, str], float]) -> Gauge:
+        return Gauge(name=name, meaning=meaning, labels=("model", "label"), samples=tuple(values.items()))
 
     return [
         by_label(
             "mcads_drift_psi",
             "Population stability index of the last 7 days' scores, of the device where it is largest.",
-            {label: index for label, (index, _) in worst.items()},
+            {key: index for key, (index, _) in worst.items()},
         ),
         by_label(
             "mcads_drift_ks",
             "Kolmogorov-Smirnov distance of the same, of the device where it is largest.",
-            {label: distance for label, (_, distance) in worst.items()},
+            {key: distance for key, (_, distance) in worst.items()},
         ),
         by_label("mcads_drift_present_share", "Share of the last 7 days' images with the finding.", present),
-        _single("mcads_drift_images", "Images of the last 7 days.", sum(week.images for week in everything)),
+        Gauge(
+            name="mcads_drift_images",
+            meaning="Images of the last 7 days.",
+            labels=("model",),
+            samples=tuple(images.items()),
+        ),
     ]
 
 

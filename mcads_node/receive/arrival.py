@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import hmac
 import struct
 from collections.abc import Callable
@@ -12,7 +13,8 @@ from typing import Protocol
 from mcads_node.errors import InstanceUnreadable, StorageFull, TransientError
 from mcads_node.instance import ReceivedInstance, Requestor, is_valid_uid
 from mcads_node.product import IMPLEMENTATION_CLASS_UID, IMPLEMENTATION_VERSION_NAME
-from mcads_node.receive.identifiers import read_identifiers
+from mcads_node.receive.content import Content, InMemory
+from mcads_node.receive.identifiers import Identifiers, read_identifiers
 from mcads_node.spool import Spool
 from mcads_node.workitems.records import Handling, KeptFile, Receipt
 
@@ -27,6 +29,8 @@ CANNOT_UNDERSTAND = 0xC000
 #: peer may take that for a success and forget its object, as our own deliverer does
 CONFLICTING_INSTANCE = 0xC111
 
+#: bytes in which the identifiers are looked for first
+_HEAD = 65_536
 #: a peer's text may be of any length; a UID has at most 64
 _LONGEST_SHOWN = 64
 
@@ -53,14 +57,19 @@ class Arrival:
     transfer_syntax_uid: str
     #: preamble, prefix and file meta information
     meta: bytes
-    #: exactly as the peer encoded it
-    dataset: bytes
+    #: the data set, exactly as the peer encoded it
+    content: Content
     #: as the data set has it; None where it is absent or cannot be read
     study_instance_uid: str | None
     objection: Objection | None = None
     #: digests of Patient ID and of its issuer, comparable within the study; None where absent or empty
     patient: str | None = None
     issuer: str | None = None
+
+    @property
+    def dataset(self) -> bytes:
+        """The whole data set."""
+        return self.content.read()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -75,12 +84,13 @@ class StoreCommand:
     transfer_syntax_uid: str
 
 
-def arrival_of(command: StoreCommand, dataset: bytes) -> Arrival:
+def arrival_of(command: StoreCommand, dataset: bytes | Content) -> Arrival:
     """Look at the identifiers of what has arrived, and at nothing else in it."""
+    content = InMemory(dataset) if isinstance(dataset, bytes) else dataset
     study_uid: str | None = None
     patient: tuple[str | None, str | None] = (None, None)
     try:
-        found = read_identifiers(dataset, command.transfer_syntax_uid)
+        found = _identifiers(content, command.transfer_syntax_uid)
     except InstanceUnreadable as error:
         objection: Objection | None = Objection(status=CANNOT_UNDERSTAND, reason=str(error))
     else:
@@ -95,12 +105,25 @@ def arrival_of(command: StoreCommand, dataset: bytes) -> Arrival:
         sop_instance_uid=command.sop_instance_uid,
         transfer_syntax_uid=command.transfer_syntax_uid,
         meta=encode_meta(command),
-        dataset=dataset,
+        content=content,
         study_instance_uid=study_uid,
         objection=objection,
         patient=patient[0],
         issuer=patient[1],
     )
+
+
+def _identifiers(content: Content, transfer_syntax_uid: str) -> Identifiers:
+    """Read them from the beginning, where they nearly always are, and otherwise from the whole."""
+    head = content.read(_HEAD)
+    if len(head) == _HEAD:
+        with contextlib.suppress(InstanceUnreadable):
+            found = read_identifiers(head, transfer_syntax_uid)
+            # the last that is looked for: without it the head may just have ended before
+            if found.study_instance_uid:
+                return found
+        head = content.read()
+    return read_identifiers(head, transfer_syntax_uid)
 
 
 def _digest(value: bytes, study_uid: str | None) -> str | None:
@@ -244,7 +267,7 @@ def _record(
 ) -> Receipt:
     # first, since whatever happens to it then, its file is not there yet
     handling = handling_of(arrival) if arrival.objection is None else Handling()
-    stored = spool.write(arrival.dataset, preface=arrival.meta)
+    stored = arrival.content.keep(spool, arrival.meta)
     received = ReceivedInstance(
         sop_class_uid=arrival.sop_class_uid,
         sop_instance_uid=arrival.sop_instance_uid,

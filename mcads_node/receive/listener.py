@@ -22,9 +22,12 @@ from pynetdicom.transport import AssociationSocket, RequestHandler, ThreadedAsso
 
 from mcads_node import pulse
 from mcads_node.association import tune
+from mcads_node.draft import Draft
 from mcads_node.receive.admission import plain_address
+from mcads_node.receive.content import Incoming
 from mcads_node.receive.crowd import Crowd, Peer
 from mcads_node.receive.handshake import Handshakes
+from mcads_node.receive.transfer import shorten
 
 #: the longest PDU that is read, where none twice as long is offered; an association request with all 128
 #: contexts stays below it, as do the P-DATA of peers that disregard our limit by some factor
@@ -58,6 +61,11 @@ class Listener(ThreadedAssociationServer):
     longest_message: int | None = None
     #: told of an association that is ended for a longer one
     on_oversized: Callable[[Association], None] | None = None
+    #: makes a file for the data set of a message whose command has come; None: it stays in memory. Set before
+    #: `listen`
+    begin: Callable[[Association, DIMSEMessage], Draft | None] = staticmethod(
+        lambda _association, _message: None
+    )
     #: makes TLS of connections; None: they are plain
     handshakes: Handshakes | None = None
 
@@ -139,16 +147,7 @@ class Connection(RequestHandler):
         transport = association.dul.socket
         if transport is None:
             raise ConnectionError("the connection is gone")
-        read = transport.recv
-        longest = max(LONGEST_PDU, 2 * self.ae.maximum_pdu_size)
-
-        def recv(nr_bytes: int) -> bytearray:
-            # pynetdicom reads whatever length a PDU's header claims, up to 4 GiB, from anyone
-            if nr_bytes > longest:
-                raise OSError(f"a PDU of {nr_bytes} bytes was announced, at most {longest} are read")
-            return read(nr_bytes)
-
-        transport.recv = recv  # type: ignore[method-assign]
+        shorten(association, transport, max(LONGEST_PDU, 2 * self.ae.maximum_pdu_size))
         _Vigilance(association, transport, cast(Listener, self.server))
         return association
 
@@ -172,6 +171,8 @@ class _Vigilance:
 
     def _receive_primitive(self, primitive: P_DATA) -> None:
         dimse = self._association.dimse
+        if dimse.message is None:
+            dimse.message = self._new_message()
         waiting = 0 if dimse.msg_queue.empty() else self._waiting
         length = _length(dimse.message) + sum(len(data) for _, data in primitive.presentation_data_value_list)
         longest = self._listener.longest_message
@@ -188,13 +189,24 @@ class _Vigilance:
             # Evt19 of PS3.8 table 9-10, an invalid PDU: answered by an abort
             self._association.dul.event_queue.put("Evt19")
 
+    def _new_message(self) -> DIMSEMessage:
+        message, association = DIMSEMessage(), self._association
+        message.data_set = Incoming(lambda: self._listener.begin(association, message))
+        return message
+
+    def _let_go(self) -> None:
+        """Give up a message of which no more will come."""
+        message, self._association.dimse.message = self._association.dimse.message, None
+        if message is not None and isinstance(message.data_set, Incoming):
+            message.data_set.discard()
+
     def _refuse_to_grow(self) -> None:
         if self._told:
             return
         self._told = True
         if self._listener.on_oversized is not None:
             self._listener.on_oversized(self._association)
-        self._association.dimse.message = None
+        self._let_go()
         self._association.dul.event_queue.put("Evt19")
 
     def _do_action(self, event: str) -> None:
@@ -213,6 +225,7 @@ class _Vigilance:
         if event == "Evt6":
             self._is_awaited = False
         elif self._machine.current_state == "Sta1":
+            self._let_go()
             self._give_up_waiting()
 
     def _tell(self, kind: str) -> None:
@@ -227,6 +240,7 @@ class _Vigilance:
         # where the peer was quicker, shutdown raises in there and close is passed over
         if connection is not None:
             connection.close()
+        self._let_go()
         self._give_up_waiting()
 
     def _give_up_waiting(self) -> None:

@@ -12,7 +12,6 @@ import threading
 import time
 from collections.abc import Callable, Mapping, MutableMapping
 from dataclasses import dataclass, field
-from io import BytesIO
 from typing import cast
 from weakref import WeakKeyDictionary, WeakSet
 
@@ -24,19 +23,22 @@ from pynetdicom.dimse_messages import C_STORE_RQ, C_STORE_RSP, DIMSEMessage
 from pynetdicom.dimse_primitives import C_STORE
 from pynetdicom.pdu import P_DATA_TF
 from pynetdicom.pdu_primitives import A_ASSOCIATE
-from pynetdicom.presentation import PresentationContext, build_context
+from pynetdicom.presentation import build_context
 
 from mcads_node.association import MAX_PDU, Timeouts, configure
+from mcads_node.draft import Draft
 from mcads_node.errors import PeerUnreachable
 from mcads_node.instance import Requestor
 from mcads_node.receive.admission import UNDECIDED, Admission, Cause, Refusal, Rejection, plain_address
-from mcads_node.receive.arrival import Arrival, StoreCommand, arrival_of
+from mcads_node.receive.arrival import Arrival, arrival_of, encode_meta
+from mcads_node.receive.commands import context_of, requestor_of, store_command
 from mcads_node.receive.commitment import STRANGERS, CommitmentReports
+from mcads_node.receive.content import Incoming
 from mcads_node.receive.contexts import STORAGE_CLASSES, VERIFICATION, by_preference
 from mcads_node.receive.crowd import MOST_STRANGERS, Crowd
 from mcads_node.receive.handshake import Handshakes
 from mcads_node.receive.listener import Connection, Listener, close, is_open
-from mcads_node.receive.stand_ins import StandIns
+from mcads_node.receive.stand_ins import StandIns, spoken_uids
 from mcads_node.tls import Tls
 
 #: Error Comment (0000,0902) of what we refuse, at most 64 characters
@@ -87,6 +89,9 @@ class StorageScp:
         Whether there is no room for more objects: then no association is accepted.
     reports
         Takes answers to requests for Storage Commitment; none are taken without it.
+    begin
+        Makes a file for an object that comes, given its file meta information; called from many threads.
+        None: the object stays in memory until `keep` is called.
     """
 
     def __init__(
@@ -96,12 +101,14 @@ class StorageScp:
         on_rejected: Callable[[Requestor, Refusal], None],
         is_congested: Callable[[], bool] = lambda: False,
         reports: CommitmentReports | None = None,
+        begin: Callable[[bytes], Draft | None] = lambda _meta: None,
     ) -> None:
         self._settings = settings
         self._keep = keep
         self._on_rejected = on_rejected
         self._is_congested = is_congested
         self._reports = reports
+        self._begin = begin
         self._server: Listener | None = None
         self._stopping = threading.Event()
         self._lock = threading.Lock()
@@ -155,6 +162,7 @@ class StorageScp:
             raise PeerUnreachable(f"cannot listen on {place}: {error.strerror or error}") from error
         self._server.crowd = Crowd(self._is_listed)
         self._server.on_crowded = self._on_crowded
+        self._server.begin = self._begin_file
         self._server.longest_message = settings.max_object
         self._server.on_oversized = self._on_oversized
         tls = settings.tls
@@ -196,7 +204,7 @@ class StorageScp:
     def _on_oversized(self, association: Association) -> None:  # DUL
         most = (self._settings.max_object or 0) // 2**20
         reason = f"it sent an object of more than {most} MiB (receive.max_object_mib): aborted"
-        self._on_rejected(_requestor(association), Refusal(cause=Cause.TOO_LARGE, reason=reason))
+        self._on_rejected(requestor_of(association), Refusal(cause=Cause.TOO_LARGE, reason=reason))
 
     def _on_insecure(self, address: str, reason: str) -> None:
         stranger = Requestor(ae_title="", address=plain_address(address), called_ae_title="")
@@ -213,15 +221,15 @@ class StorageScp:
                 association.acse.send_reject(rejection.result, rejection.source, rejection.diagnostic)
                 # waits until the rejection is sent: the thread closes the socket when this handler returns
                 association.kill()
-                self._on_rejected(_requestor(association), rejection)
+                self._on_rejected(requestor_of(association), rejection)
 
     def _decide(self, association: Association) -> Rejection | None:
-        requestor = _requestor(association)
+        requestor = requestor_of(association)
         congested = self._stopping.is_set() or self._is_congested()
         # outside the lock: it may have to wait for a name service
         reports = self._reports if self._reports and self._reports.admits(requestor) else None
         with self._lock:
-            others = [_requestor(each).ae_title for each in self._admitted if is_open(each)]
+            others = [requestor_of(each).ae_title for each in self._admitted if is_open(each)]
             rejection = self._settings.admission.decide(requestor, others, congested)
             full = congested or len(others) >= self._settings.admission.max_associations
             if reports is not None and not full and rejection is not None and rejection.cause in STRANGERS:
@@ -241,30 +249,38 @@ class StorageScp:
                 offered = ", ".join(proposed[refused.context_id].transfer_syntax)
                 reason = f"{name} offered only in transfer syntaxes that cannot be read here: {offered}"
                 refusal = Refusal(cause=Cause.NO_CONTEXT, reason=reason)
-                self._on_rejected(_requestor(event.assoc), refusal)
+                self._on_rejected(requestor_of(event.assoc), refusal)
 
     def _on_message_received(self, event: evt.Event) -> None:  # DUL
         if not isinstance(event.message, C_STORE_RQ):
             return
         self._count(self._unanswered, event.assoc, +1)
-        context = _context(event.assoc, event.message)
+        context = context_of(event.assoc, event.message)
         if context is not None:
             self._stand_ins.put_in(event.assoc, event.message.command_set, str(context.abstract_syntax))
+
+    def _begin_file(self, association: Association, message: DIMSEMessage) -> Draft | None:  # DUL
+        context = context_of(association, message)
+        if not isinstance(message, C_STORE_RQ) or context is None:
+            return None
+        uids = spoken_uids(message.command_set)
+        command = store_command(association, uids, context.abstract_syntax, context.transfer_syntax[0])
+        return self._begin(encode_meta(command))
 
     def _on_store(self, event: evt.Event) -> Dataset:
         request = cast(C_STORE, event.request)
         instance_uid = str(request.AffectedSOPInstanceUID)
         odd = self._stand_ins.take_out(event.assoc, instance_uid)
-        sop_class_uid, sop_instance_uid = odd or (str(request.AffectedSOPClassUID), instance_uid)
-        command = StoreCommand(
-            requestor=_requestor(event.assoc),
-            sop_class_uid=sop_class_uid,
-            sop_instance_uid=sop_instance_uid,
-            context_sop_class_uid=str(event.context.abstract_syntax),
-            transfer_syntax_uid=str(event.context.transfer_syntax),
+        uids = odd or (str(request.AffectedSOPClassUID), instance_uid)
+        command = store_command(
+            event.assoc, uids, event.context.abstract_syntax, event.context.transfer_syntax
         )
+        content = cast(Incoming, request.DataSet).content
         answer = Dataset()
-        answer.Status = self._keep(arrival_of(command, cast(BytesIO, request.DataSet).getvalue()))
+        try:
+            answer.Status = self._keep(arrival_of(command, content))
+        finally:
+            content.discard()
         if answer.Status in _COMMENTS:
             answer.ErrorComment = _COMMENTS[answer.Status]
         if odd is not None:
@@ -293,17 +309,3 @@ class StorageScp:
         with self._lock:
             unanswered = self._unanswered.get(association, 0)
         return association.is_alive() and (unanswered > 0 or association.dimse.message is not None)
-
-
-def _requestor(association: Association) -> Requestor:
-    request = cast(A_ASSOCIATE, association.requestor.primitive)
-    return Requestor(
-        ae_title=request.calling_ae_title.strip(),
-        address=plain_address(association.requestor.address),
-        called_ae_title=request.called_ae_title.strip(),
-    )
-
-
-def _context(association: Association, message: DIMSEMessage) -> PresentationContext | None:
-    accepted = {context.context_id: context for context in association.accepted_contexts}
-    return accepted.get(message.context_id)

@@ -43,7 +43,7 @@ class StandIns:
         sop_class_uid
             Of the presentation context.
         """
-        spoken = _raw_uid(command, _SOP_CLASS_UID), _raw_uid(command, _SOP_INSTANCE_UID)
+        spoken = spoken_uids(command)
         if spoken[0] == sop_class_uid and is_valid_uid(spoken[1]):
             return
         stand_in = f"2.25.{uuid.uuid4().int}"
@@ -56,6 +56,11 @@ class StandIns:
         """Give SOP Class and Instance UID as the peer wrote them; None where nothing stands in for them."""
         with self._lock:
             return self._spoken.get(association, {}).pop(sop_instance_uid, None)
+
+
+def spoken_uids(command: Dataset) -> tuple[str, str]:
+    """SOP Class and Instance UID of a C-STORE request's command set, as the peer wrote them."""
+    return _raw_uid(command, _SOP_CLASS_UID), _raw_uid(command, _SOP_INSTANCE_UID)
 
 
 def _raw_uid(command: Dataset, tag: int) -> str:

@@ -102,7 +102,7 @@ def _summary(said: Narrative) -> Iterator[str]:
 
 def _findings(image: ImageNarrative) -> Iterator[Dataset]:
     """Write what was found on one image, each sentence with the image it is inferred from."""
-    for text in filter(None, (*image.present, image.undetermined, image.absent)):
+    for text in filter(None, (*image.present, image.undetermined, image.absent, image.anatomy)):
         # viewers that show a long text as it is written do not wrap it (measured: OHIF 3.13)
         item = content_items.text(FINDING, _in_lines(f"{image.title}. {text}"))
         item.ContentSequence = [_source(image, inferred=True)]

@@ -19,7 +19,7 @@ from mcads_node.finding import COMBINED, GRAD_CAM, PLI, Algorithm, Heatmap
 from mcads_node.instance import Radiograph
 from mcads_node.report import identity, source, wording
 from mcads_node.report.content_items import code_sequence
-from mcads_node.report.evidence import VIEW_ORDER, of_one_study, referable_header, thresholds_of
+from mcads_node.report.evidence import VIEW_ORDER, beside, of_one_study, referable_header, thresholds_of
 from mcads_node.report.making import Making, result_object
 from mcads_node.report.overlay import captioned_heatmap, thumbnail
 from mcads_node.report.sc import secondary_capture
@@ -142,7 +142,7 @@ def summary_capture(
         [header.SOPInstanceUID for header in headers],
         algorithm,
         thresholds_of(ordered),
-        detail=identity.told_apart(rendition, context),
+        detail=identity.told_apart(rendition, context, beside(ordered)),
         revision=context.revision,
     )
     making = Making(rendition=rendition, sop_instance_uid=uid, algorithm=algorithm, context=context)

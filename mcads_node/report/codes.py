@@ -35,11 +35,27 @@ CERTAINTY_OF_FINDING: Final = Code("111012", "DCM", "Certainty of Finding")
 #: a score calibrated on a documented set
 PROBABILITY: Final = Code("122157", "DCM", "Probability")
 THRESHOLD: Final = Code("122411", "DCM", "Threshold Value")
+#: no verified code was found: LOINC's and DICOM's ratios of heart and thorax (CID 12279) are of areas and
+#: circumferences, by ultrasound
+CARDIOTHORACIC_RATIO: Final = Code("CT_RATIO", PRIVATE_SCHEME, "Cardiothoracic ratio")
+RATIO: Final = Code("{ratio}", "UCUM", "ratio")
+HEART: Final = Code("80891009", "SCT", "Heart")
 PERCENT: Final = Code("%", "UCUM", "%")
 NO_UNITS: Final = Code("1", "UCUM", "no units")
 PRESENCE: Final = Code("705057003", "SCT", "Presence")
+MEASUREMENT_GROUP: Final = Code("125007", "DCM", "Measurement Group")
+TRACKING_IDENTIFIER: Final = Code("112039", "DCM", "Tracking Identifier")
+TRACKING_UID: Final = Code("112040", "DCM", "Tracking Unique Identifier")
+FINDING_SITE: Final = Code("363698007", "SCT", "Finding Site")
+ALGORITHM_NAME: Final = Code("111001", "DCM", "Algorithm Name")
+ALGORITHM_VERSION: Final = Code("111003", "DCM", "Algorithm Version")
+ALGORITHM_PARAMETERS: Final = Code("111002", "DCM", "Algorithm Parameters")
+ALGORITHM_FAMILY: Final = Code("111000", "DCM", "Algorithm Family")
+SOURCE_OF_MEASUREMENT: Final = Code("121112", "DCM", "Source of Measurement")
 IMAGE_QUALITY: Final = Code("111101", "DCM", "Image Quality")
 QUALITY_ASSESSMENT: Final = Code("111050", "DCM", "Quality Assessment")
+#: "Triage index (assessment scale)"
+TRIAGE_INDEX: Final = Code("273887006", "SCT", "Triage index")
 
 #: CID 240
 PRESENCES: Final[Mapping[Presence, Code]] = MappingProxyType(

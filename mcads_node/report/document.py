@@ -12,7 +12,7 @@ from pydicom.sr.coding import Code
 from mcads_node.finding import Algorithm
 from mcads_node.product import DEVICE_UID, MANUFACTURER, MODEL_NAME
 from mcads_node.report import codes, content_items, source
-from mcads_node.report.evidence import VIEW_ORDER, of_one_study, thresholds_of
+from mcads_node.report.evidence import VIEW_ORDER, beside, of_one_study, thresholds_of
 from mcads_node.report.identity import object_uid, revision_number, told_apart
 from mcads_node.report.making import Making, begin_object
 from mcads_node.report.translation import Translator, translator
@@ -72,7 +72,8 @@ def begin(made_of: Draft, sop_class_uid: str, modality: str, detail: str = "") -
     modality
         Of its series.
     detail
-        What else the document's identity follows from, besides images, thresholds, revision and variant.
+        What else the document's identity follows from, besides images, thresholds, rules of triage, revision
+        and variant.
     """
     rendition, algorithm, context = made_of.rendition, made_of.algorithm, made_of.context
     uid = object_uid(
@@ -80,7 +81,7 @@ def begin(made_of: Draft, sop_class_uid: str, modality: str, detail: str = "") -
         [str(reading.header.SOPInstanceUID) for reading in made_of.readings],
         algorithm,
         thresholds_of(made_of.readings),
-        detail=told_apart(rendition, context, detail),
+        detail=told_apart(rendition, context, detail, beside(made_of.readings)),
         revision=context.revision,
     )
     making = Making(rendition=rendition, sop_instance_uid=uid, algorithm=algorithm, context=context)

@@ -19,7 +19,7 @@ from pydicom.uid import (
 
 from mcads_node.errors import ReportImpossible
 from mcads_node.instance import View
-from mcads_node.report import content_items, source
+from mcads_node.report import content_items, identity, source
 from mcads_node.result import ImageReading
 
 #: frontal images first, as a radiologist reads them
@@ -110,6 +110,18 @@ def thresholds_of(readings: Iterable[ImageReading]) -> dict[str, float]:
         for reading in readings
         for finding in reading.findings
     }
+
+
+def beside(readings: Sequence[ImageReading]) -> str:
+    """Name the models and rules that speak of the images besides what reads: others make other results."""
+    models = identity.beside(reading.anatomy.algorithm for reading in readings if reading.anatomy is not None)
+    return "/".join(filter(None, (models, triage_rules_of(readings))))
+
+
+def triage_rules_of(readings: Iterable[ImageReading]) -> str:
+    """Name the rules of triage that images were held against."""
+    digests = {reading.triage.digest for reading in readings if reading.triage is not None}
+    return f"triage {','.join(sorted(digests))}" if digests else ""
 
 
 def reference(header: Dataset, purpose: Code | None = None) -> Dataset:

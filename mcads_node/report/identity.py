@@ -7,7 +7,7 @@ sent again, or a worker that dies and is started again, cannot make a second rep
 from __future__ import annotations
 
 import uuid
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from types import MappingProxyType
 from typing import Final
 
@@ -17,7 +17,9 @@ from mcads_node.finding import COMBINED, PLI, Algorithm
 from mcads_node.result import ObjectKind, Rendition, ReportContext
 
 __all__ = [
+    "ANATOMY",
     "SERIES_NUMBER",
+    "beside",
     "derive_uid",
     "object_uid",
     "revision_number",
@@ -45,10 +47,12 @@ SERIES_NUMBER: Final[Mapping[ObjectKind, int]] = MappingProxyType(
     }
 )
 
-#: Series Number and word of the description, by the method of heatmaps that have a series of their own; 9909
+#: method of a segmentation of structures, which is no explanation
+ANATOMY: Final = "anatomy"
+#: Series Number and word of the description, by the method of objects that have a series of their own; 9909
 #: is that of rejection notes
 _OF_METHOD: Final[Mapping[str, tuple[int, str]]] = MappingProxyType(
-    {COMBINED: (9910, "combined maps"), PLI: (9911, "pixel maps")}
+    {COMBINED: (9910, "combined maps"), PLI: (9911, "pixel maps"), ANATOMY: (9912, "anatomy")}
 )
 
 #: bytes of LO: it has 64 characters, and some readers count bytes
@@ -94,6 +98,14 @@ def series_uid(study_uid: str, kind: ObjectKind, algorithm: Algorithm, detail: s
 def told_apart(rendition: Rendition, context: ReportContext, *details: str) -> str:
     """Join what tells an object from its siblings: its own details, its rendition, and who makes it."""
     return "/".join(filter(None, (*details, rendition.variant, context.installation)))
+
+
+def beside(algorithms: Iterable[Algorithm]) -> str:
+    """Name the models that speak in an object besides the one that reads; empty: there are none.
+
+    Their Device UIDs stand for name, version and weights.
+    """
+    return "+".join(sorted({algorithm.device_uid for algorithm in algorithms}))
 
 
 def object_uid(

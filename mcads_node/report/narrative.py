@@ -10,6 +10,7 @@ from mcads_node.instance import Verdict
 from mcads_node.report import wording
 from mcads_node.report.document import Draft
 from mcads_node.report.sentences import sentence
+from mcads_node.report.triage_words import study_words
 from mcads_node.report.urgency import page_order
 from mcads_node.report.wording import Translator
 from mcads_node.result import ImageReading
@@ -32,6 +33,8 @@ class ImageNarrative:
     undetermined: str
     #: all that is below threshold, in one paragraph; may be empty
     absent: str
+    #: what was measured, or why it was not; may be empty
+    anatomy: str
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -43,7 +46,7 @@ class Narrative:
     caution: str
     #: that it is not verified
     unverified: str
-    #: what the headline must not be taken for, and which report this replaces
+    #: what the headline must not be taken for, how urgent the study is, and which report this replaces
     remarks: tuple[str, ...]
     #: what is wrong with the input, worst first, and what was not read
     warnings: tuple[str, ...]
@@ -78,8 +81,9 @@ def _remarks(draft: Draft) -> tuple[str, ...]:
     if not wording.present_labels(readings):
         undetermined = all(wording.is_undetermined(reading) for reading in readings)
         said.append(tr(wording.NOTHING_CLAIMED if undetermined else wording.NOT_NORMAL))
-    revision = wording.revision_text(draft.context, tr)
-    return (*said, revision) if revision else tuple(said)
+    triage = study_words(readings, draft.context, tr)
+    said += [triage.text if triage else "", wording.revision_text(draft.context, tr)]
+    return tuple(filter(None, said))
 
 
 def _warnings(draft: Draft, names: list[str]) -> tuple[str, ...]:
@@ -115,6 +119,7 @@ def _image(reading: ImageReading, name: str, algorithm: Algorithm, tr: Translato
         undetermined=undetermined
         and tr("Undetermined, nothing is claimed: {findings}.", findings=undetermined),
         absent=absent and tr("Below threshold (not excluded): {findings}.", findings=absent),
+        anatomy=wording.anatomy_text(reading, tr),
     )
 
 

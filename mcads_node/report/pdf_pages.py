@@ -198,7 +198,7 @@ def _image(image: ImageNarrative, algorithm: Algorithm, tr: Translator) -> list[
     shown = [finding for finding in findings if finding.presence is Presence.PRESENT]
     right: list[Flowable] = [_paragraph(image.title, _style(12, bold=True, after=3))]
     right += [_finding_row(finding, algorithm, tr) for finding in shown]
-    paragraphs = [text for text in (image.undetermined, image.absent) if text]
+    paragraphs = [text for text in (image.undetermined, image.absent, image.anatomy) if text]
     right += [_paragraph(text, _style(9, _DIM, after=3)) for text in paragraphs]
     picture = _picture(image, tr)
     if not picture:

@@ -38,6 +38,27 @@ FORMS: Final = (
     N_("Black and white seem to be exchanged, or this is not a chest from the front."),
     N_("The image seems to be upside down, or this is not a chest from the front."),
     N_("The image seems to lie on its side, or this is not a chest from the front."),
+    N_(
+        "An autoencoder makes the image anew with an error of {error}, above the site's limit of {limit}: "
+        "it is unlike the radiographs that it knows."
+    ),
+    # why there is no cardiothoracic ratio (anatomy)
+    N_("The input is not fit for a model."),
+    N_("The mask of the right lung covers {share} of the image, which cannot be."),
+    N_("The mask of the left lung covers {share} of the image, which cannot be."),
+    N_("The mask of the heart covers {share} of the image, which cannot be."),
+    N_("The mask of the right lung is in pieces."),
+    N_("The mask of the left lung is in pieces."),
+    N_("The mask of the heart is in pieces."),
+    N_("The right lung reaches the edge of what the model saw: its width is not known."),
+    N_("The left lung reaches the edge of what the model saw: its width is not known."),
+    N_("The heart reaches the edge of what the model saw: its width is not known."),
+    N_("The mask of one lung is less than a third of that of the other."),
+    N_("The masks of the lungs do not lie side by side, the right one on the left of the image."),
+    N_("The mask of the heart does not lie between those of the lungs."),
+    N_("The mask of the heart does not lie at the height of the lungs."),
+    N_("The heart would be {share} as wide as the thorax, which cannot be."),
+    N_("Patient Orientation (0020,0020) says that the image is mirrored."),
     # why an image was declined (admit, route)
     N_("it is a result of this product coming back (Manufacturer (0008,0070))"),
     N_("{attribute} is absent: a result could not refer to the image"),

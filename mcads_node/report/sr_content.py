@@ -20,6 +20,8 @@ from mcads_node.report import codes, content_items
 from mcads_node.report.identity import tracking_uid
 from mcads_node.report.image_library import image_library
 from mcads_node.report.sentences import sentence
+from mcads_node.report.sr_anatomy import anatomy_groups, anatomy_remarks
+from mcads_node.report.sr_triage import triage_groups
 from mcads_node.report.wording import UNVERIFIED, Translator, unread_texts, verdict_text
 from mcads_node.result import ImageReading, ReportContext
 
@@ -51,7 +53,7 @@ def content_tree(
         A label has no code, or a text or UID cannot be written.
     """
     try:
-        groups = list(_groups(readings, algorithm, tr))
+        groups = list(_groups(readings, algorithm, context, tr))
         report = sr.MeasurementReport(
             observation_context=_observation_context(algorithm),
             procedure_reported=codes.IMAGING_PROCEDURE,
@@ -66,23 +68,29 @@ def content_tree(
     root = Dataset()
     root.update(report[0])
     root.ContentSequence = _with_library(report[0].ContentSequence, readings)
-    root.ContentSequence.append(_comments(algorithm, context, tr))
+    remarks = anatomy_remarks(readings, [_name_of(reading) for reading in readings], tr)
+    root.ContentSequence.append(_comments(algorithm, context, tr, remarks))
     _separate(root)
     return root
 
 
 def _with_library(items: Iterable[Dataset], readings: Sequence[ImageReading]) -> list[Dataset]:
-    """Put the Image Library where TID 1500 has it: before the Imaging Measurements."""
+    """Put the Image Library where TID 1500 has it: before the Imaging Measurements; to these, the anatomy."""
     children = list(items)
-    measurements = next(place for place, item in enumerate(children) if item.ValueType == "CONTAINER")
-    return [*children[:measurements], image_library(readings), *children[measurements:]]
+    place = next(place for place, item in enumerate(children) if item.ValueType == "CONTAINER")
+    groups = anatomy_groups(readings, [_name_of(reading) for reading in readings])
+    measurements = Dataset()
+    measurements.update(children[place])
+    measurements.ContentSequence = [*children[place].ContentSequence, *groups]
+    return [*children[:place], image_library(readings), measurements, *children[place + 1 :]]
 
 
 def _groups(
-    readings: Sequence[ImageReading], algorithm: Algorithm, tr: Translator
+    readings: Sequence[ImageReading], algorithm: Algorithm, context: ReportContext, tr: Translator
 ) -> Iterator[sr.MeasurementsAndQualitativeEvaluations]:
     # one object in every group: the items are equal, and most of the time of a report is the making of items
     identification = _identification(readings, algorithm)
+    yield from triage_groups(readings, algorithm, context, identification, tr)
     for reading in readings:
         source_image = sr.SourceImageForMeasurementGroup(
             referenced_sop_class_uid=reading.header.SOPClassUID,
@@ -245,11 +253,14 @@ def _check_comments(reading: ImageReading, tr: Translator) -> list[sr.TextConten
     ]
 
 
-def _comments(algorithm: Algorithm, context: ReportContext, tr: Translator) -> Dataset:
+def _comments(
+    algorithm: Algorithm, context: ReportContext, tr: Translator, remarks: Iterable[str]
+) -> Dataset:
     """Write everything that a reader must know besides the findings (TID 1500, rows 12 and 14)."""
     cautions = (tr(algorithm.caution), tr(UNVERIFIED))
     texts = [". ".join(filter(None, cautions))]
     texts += [tr("Not read: {reason}", reason=said) for said in unread_texts(context, tr)]
+    texts += remarks
     comments = [content_items.text(codes.COMMENT, text) for text in texts]
     return content_items.container(codes.QUALITATIVE_EVALUATIONS, comments)
 

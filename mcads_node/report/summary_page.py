@@ -1,7 +1,8 @@
 """The summary page: what was found, how sure, by which model, on which image, at one look.
 
-From the top: what was found, in letters that a thumbnail of the page still shows; that no one has verified
-it; what was wrong with the input; the images with the strongest heatmap; every label of the model.
+From the top: what was found, in letters that a thumbnail of the page still shows; how urgent it is by the
+site's rules, where there are any; that no one has verified it; what was wrong with the input; the images with
+the strongest heatmap; every label of the model.
 """
 
 from __future__ import annotations
@@ -11,13 +12,26 @@ from collections.abc import Sequence
 from mcads_node.finding import Algorithm, Finding, Presence
 from mcads_node.instance import Verdict
 from mcads_node.report import wording
-from mcads_node.report.drawing import ALARM, AMBER, DIM, GROUND, INK, LOWEST_SHOWN, PANEL, Colour, decode_png
+from mcads_node.report.drawing import (
+    ALARM,
+    AMBER,
+    DIM,
+    GROUND,
+    INK,
+    LINE,
+    LOWEST_SHOWN,
+    PANEL,
+    Colour,
+    decode_png,
+)
 from mcads_node.report.page import Page, largest_size, line_height, text_width, wrap
 from mcads_node.report.sentences import sentence
 from mcads_node.report.summary_table import FULL, Content, Strip, table
 from mcads_node.report.translation import ENGLISH, Translator
+from mcads_node.report.triage_words import study_words
 from mcads_node.report.urgency import page_order
 from mcads_node.result import ImageReading, ReportContext
+from mcads_node.triage_level import LEVELS
 
 WIDTH, HEIGHT = 1024, 1024
 MARGIN = FULL.left
@@ -57,8 +71,10 @@ def summary_page(
     names = tuple(wording.image_names(readings, tr))
     content = Content(readings=tuple(readings), names=names, algorithm=algorithm, context=context, tr=tr)
     y = _head(page, content)
+    y = _triage(page, y, content)
     y = _bands(page, y, content)
     y = _warnings(page, y, content)
+    y = _anatomy(page, y, content)
     if len(readings) == 1:
         # the table beside the only image
         below = _images(page, y, content, Strip(left=MARGIN, right=MARGIN + SINGLE[0]))
@@ -126,6 +142,22 @@ def _name(page: Page, y: int, content: Content, finding: Finding) -> int:
     return y + height
 
 
+def _triage(page: Page, y: int, content: Content) -> int:
+    """Say how urgent the study is, why, and that this is a suggestion; nothing where there are no rules."""
+    said = study_words(content.readings, content.context, content.tr, MOST_NAMED)
+    if said is None:
+        return y
+    left, width = MARGIN + 22, FULL.width - 38
+    lines = ((said.title, 30, INK, True), (said.reason, _TEXT, INK, False), (said.remark, _SMALL, DIM, False))
+    height = sum(len(wrap(text, size, width, bold=bold)) * line_height(size) for text, size, _, bold in lines)
+    page.box((MARGIN, y, FULL.right, y + height + 12), PANEL)
+    page.box((MARGIN, y, MARGIN + 8, y + height + 12), AMBER if (said.level or LEVELS) < LEVELS else LINE)
+    below = y + 4
+    for text, size, colour, bold in lines:
+        below = page.text((left, below), text, size, width, bold=bold, fill=colour)
+    return y + height + 22
+
+
 def _bands(page: Page, y: int, content: Content) -> int:
     """Say that no one has verified this, and what the model itself must say."""
     tr = content.tr
@@ -167,6 +199,15 @@ def _warnings(page: Page, y: int, content: Content) -> int:
         page.text((MARGIN, y), word, _TEXT, indent, bold=True, fill=AMBER)
         y = page.text((MARGIN + indent, y), text, _TEXT, FULL.width - indent) + 2
     return y + 10 if lines else y
+
+
+def _anatomy(page: Page, y: int, content: Content) -> int:
+    """Write what was measured, small: it is context, and no finding."""
+    texts = [wording.anatomy_text(reading, content.tr) for reading in content.readings]
+    said = [f"{name}: {text}" for name, text in zip(content.names, texts, strict=True) if text]
+    for text in said[:MOST_IMAGES]:
+        y = page.text((MARGIN, y), text, _TEXT, FULL.width, fill=DIM) + 2
+    return y + 8 if said else y
 
 
 def _images(page: Page, y: int, content: Content, strip: Strip) -> int:

@@ -273,6 +273,26 @@ def shows_heatmap(reading: ImageReading) -> bool:
     return reading.shown == COMBINED or shown_finding(reading) is not None
 
 
+def anatomy_text(reading: ImageReading, tr: Translator = ENGLISH) -> str:
+    """Say what automatic masks tell of one image, or why nothing; empty where no model was asked.
+
+    It is a measurement and no finding: nothing is said of what it means.
+    """
+    anatomy = reading.anatomy
+    if anatomy is None:
+        return ""
+    if anatomy.cardiothoracic_ratio is None:
+        reasons = " ".join(sentence(reason, tr) for reason in anatomy.refusals)
+        return tr("No cardiothoracic ratio: {reason}", reason=reasons)
+    ratio = tr("Cardiothoracic ratio {ratio}", ratio=tr.number(anatomy.cardiothoracic_ratio))
+    about = [tr("from automatic masks of {model}, not verified", model=anatomy.algorithm.name)]
+    if reading.view is View.AP:
+        about.append(tr("the AP view magnifies the heart"))
+    if anatomy.algorithm.caution:
+        about.append(tr(anatomy.algorithm.caution))
+    return f"{ratio} ({'; '.join(about)})"
+
+
 def revision_text(context: ReportContext, tr: Translator = ENGLISH) -> str:
     """Say which report of the study this is; empty for the first."""
     if context.revision == 1:

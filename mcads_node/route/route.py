@@ -28,6 +28,8 @@ class Route:
     thresholds: Mapping[str, float]
     #: those of the rule that apply to the image; the first that is of the model's version is used
     threshold_sets: tuple[ThresholdSet, ...]
+    #: site whose calibration of the model speaks; None: that of the only one that there is
+    calibration: str | None = None
     #: kinds that are made, of those that the destinations want; None: all
     objects: tuple[ObjectKind, ...] | None
     #: what each check of the gate leads to where it fails, by its name: all of them
@@ -116,6 +118,7 @@ def route_by(rule: Rule, analyse: AnalyseSection, subject: Subject) -> Route:
         threshold_sets=tuple(
             each for each in rule.threshold_sets if evaluate(each.when, subject).outcome is Outcome.HOLDS
         ),
+        calibration=analyse.calibration,
         objects=analyse.objects,
         checks={**CHECKS, **analyse.checks},
         send_to=rule.send_to,

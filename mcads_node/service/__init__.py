@@ -1,10 +1,12 @@
 """The node as a whole: what a configuration stands for, how its parts start and stop, and running it."""
 
 from mcads_node.service.configured import (
-    calibration_of,
+    calibration_faults,
+    calibrations_of,
     caller_of,
     check_model,
     check_models,
+    companions_of,
     destination_address,
     disk_guard_of,
     labels_of,
@@ -22,10 +24,12 @@ __all__ = [
     "ALL_ROLES",
     "Node",
     "Role",
-    "calibration_of",
+    "calibration_faults",
+    "calibrations_of",
     "caller_of",
     "check_model",
     "check_models",
+    "companions_of",
     "destination_address",
     "disk_guard_of",
     "holder_of",

@@ -24,6 +24,7 @@ from mcads_node.config import (
 from mcads_node.deliver.send import Caller, DestinationAddress
 from mcads_node.disk import DiskGuard
 from mcads_node.errors import ConfigError, ModelUnusable, Problem
+from mcads_node.model_store.manifest import Manifest
 from mcads_node.model_store.store import ModelStore
 from mcads_node.shipped import shipped_folder
 from mcads_node.state import weights_dir
@@ -46,9 +47,10 @@ def load(config: Path) -> Configuration:
 
 
 def labels_of() -> dict[str, tuple[str, ...]]:
-    """Give the labels of each model that is installed, by its name."""
+    """Give the labels of each classifier that is installed, by its name."""
     store = ModelStore(models_dir=shipped_folder("models"), weights_dir=Path())
-    return {name: tuple(store.manifest(name).labels) for name in store.list()}
+    manifests = map(store.describe, store.list())
+    return {each.name: each.labels for each in manifests if isinstance(each, Manifest)}
 
 
 def models_of(node: NodeConfig, rules: Iterable[Rule]) -> tuple[str, ...]:
@@ -64,8 +66,29 @@ def model_store(node: NodeConfig) -> ModelStore:
 
 
 def check_models(node: NodeConfig, rules: Iterable[Rule]) -> dict[str, str]:
-    """Make sure of every model that reads, as `check_model` does; give their digests by name."""
-    return {name: check_model(node, name) for name in models_of(node, rules)}
+    """Make sure of every model that is used, as `check_model` does; give their digests by name.
+
+    Raises
+    ------
+    ModelUnusable
+        Also where a calibration is of no model that reads, or a rule asks for one that is not there.
+    ConfigError
+        As `calibrations_of`.
+    """
+    rules = tuple(rules)
+    names = (*models_of(node, rules), *companions_of(node))
+    digests = {name: check_model(node, name) for name in names}
+    faults = calibration_faults(node, rules)
+    if faults:
+        raise ModelUnusable("; ".join(faults))
+    return digests
+
+
+def companions_of(node: NodeConfig) -> tuple[str, ...]:
+    """Name the models that accompany those that read: for anatomy, and for a check of the input."""
+    reconstruction = node.analysis.reconstruction
+    named = (node.analysis.anatomy, None if reconstruction is None else reconstruction.model)
+    return tuple(name for name in named if name is not None)
 
 
 def check_model(node: NodeConfig, name: str) -> str:
@@ -74,35 +97,77 @@ def check_model(node: NodeConfig, name: str) -> str:
     Raises
     ------
     ModelUnusable
-        With what to do; also where the calibration is for another model.
+        With what to do; also where a calibration is for another version of the model.
     ConfigError
-        The calibration's file cannot be used.
+        A calibration's file cannot be used.
     """
     with contextlib.suppress(OSError):
         # before weights are written to a folder in it, which would be made for all to read; who locks it
         # tells of what is wrong with it
         node.node.data_dir.mkdir(parents=True, exist_ok=True, mode=0o700)
     store = model_store(node)
+    _check_kind(node, store, name)
     store.require_allowed(name, allow_demonstration=node.analysis.allow_demonstration_models)
     digest = store.verify(name)
-    # a site's calibration is of the node's own model; others speak uncalibrated
-    calibration = calibration_of(node) if name == node.analysis.model else None
-    refusal = calibration.refusal(store.manifest(name), digest) if calibration else ""
-    if refusal:
-        raise ModelUnusable(f"{node.analysis.calibration}: {refusal}")
+    for file, calibration in calibrations_of(node).items():
+        of_this = calibration.model.name == name
+        refusal = calibration.refusal(store.manifest(name), digest) if of_this else ""
+        if refusal:
+            raise ModelUnusable(f"{file}: {refusal}")
     return digest
 
 
-def calibration_of(node: NodeConfig) -> Calibration | None:
-    """Read the site's calibration; None where none is configured.
+def _check_kind(node: NodeConfig, store: ModelStore, name: str) -> None:
+    """Make sure that a model can do what it is named for; raises ModelUnusable."""
+    if name == node.analysis.anatomy:
+        store.segmentation(name)
+    elif node.analysis.reconstruction and name == node.analysis.reconstruction.model:
+        store.autoencoder(name)
+    else:
+        store.manifest(name)
+
+
+def calibrations_of(node: NodeConfig) -> dict[Path, Calibration]:
+    """Read the sites' calibrations, by their files.
 
     Raises
     ------
     ConfigError
-        It cannot be read, or was changed after it was made.
+        One cannot be read, or was changed after it was made.
     """
-    file = node.analysis.calibration
-    return None if file is None else read_calibration(file)
+    return {file: read_calibration(file) for file in node.analysis.calibration}
+
+
+def calibration_faults(node: NodeConfig, rules: Iterable[Rule]) -> list[str]:
+    """Say which calibrations nothing reads by, which are there twice, and which a rule asks for in vain.
+
+    Raises
+    ------
+    ConfigError
+        As `calibrations_of`.
+    """
+    rules = tuple(rules)
+    names, faults = models_of(node, rules), []
+    there: dict[tuple[str, str], Path] = {}
+    for file, each in calibrations_of(node).items():
+        key = (each.model.name, each.site)
+        if each.model.name not in names:
+            faults.append(f"{file}: it is for model {each.model.name}; those that read: {', '.join(names)}")
+        if key in there:
+            faults.append(f"{file}: {there[key]} is for model {each.model.name} at {each.site} too")
+        there.setdefault(key, file)
+    for rule in rules:
+        analyse = rule.analyse
+        if analyse is None or analyse.calibration is None:
+            continue
+        model = analyse.model or node.analysis.model
+        if (model, analyse.calibration) not in there:
+            sites = ", ".join(site for name, site in there if name == model) or "none"
+            faults.append(
+                f"rule {rule.name!r}: analysis.calibration has none of model {model} for site "
+                f"{analyse.calibration!r} (there is: {sites})"
+            )
+    return faults
 
 
 def tls_of(config: NodeConfig) -> Tls | None:
@@ -207,5 +272,8 @@ def worker_settings(configuration: Configuration) -> WorkerSettings:
         others=models_of(configuration.node, configuration.rules)[1:],
         allow_demonstration=analysis.allow_demonstration_models,
         memory_limit_mib=analysis.memory_limit_mib,
-        calibration=calibration_of(configuration.node),
+        calibrations=tuple(calibrations_of(configuration.node).values()),
+        triage=configuration.triage,
+        anatomy=analysis.anatomy,
+        reconstruction=analysis.reconstruction,
     )

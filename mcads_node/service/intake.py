@@ -11,6 +11,8 @@ from mcads_node import metrics
 from mcads_node.audit import AuditTrail
 from mcads_node.config import Configuration, Rule
 from mcads_node.disk import DiskGuard, Room
+from mcads_node.draft import Draft
+from mcads_node.errors import TransientError
 from mcads_node.receive.arrival import SUCCESS, Arrival, Kept, keep_in
 from mcads_node.receive.handling import Handler
 from mcads_node.service.auditing import tell_received
@@ -59,6 +61,7 @@ class Intake:
         node = configuration.node
         self._handler = Handler({name: each.ae_title for name, each in node.destinations.items()})
         self._handler.use_rules(configuration.rules)
+        self._spool = state.spool
         self._keep_durably = keep_in(
             state.spool,
             state.workitems,
@@ -74,6 +77,15 @@ class Intake:
     def has_room(self) -> bool:
         """Whether the disk has room for more."""
         return self._disk.room() is not Room.FULL
+
+    def begin(self, meta: bytes) -> Draft | None:
+        """Begin the file of an object that comes; None where it cannot be, which `keep` tells its peer."""
+        if not self.has_room():
+            return None
+        try:
+            return self._spool.begin(meta)
+        except TransientError:
+            return None
 
     def keep(self, arrival: Arrival) -> int:
         """Keep an object durably; gives the C-STORE status to answer, and only then."""

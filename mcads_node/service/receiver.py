@@ -51,7 +51,14 @@ class Receiver:
         self._gatebook = Gatebook(state.workitems.record_turned_away)
         settings = _settings(configuration.node, tls)
         reports = commitment_reports_of(configuration.node, state.workitems)
-        self._scp = StorageScp(settings, intake.keep, self._turn_away, lambda: not intake.has_room(), reports)
+        self._scp = StorageScp(
+            settings,
+            intake.keep,
+            self._turn_away,
+            lambda: not intake.has_room(),
+            reports,
+            intake.begin,
+        )
 
     @property
     def port(self) -> int:

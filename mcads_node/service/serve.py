@@ -17,7 +17,7 @@ from mcads_node import __version__, metrics
 from mcads_node.allocator import give_back_what_is_freed
 from mcads_node.errors import NodeError
 from mcads_node.sdnotify import notify
-from mcads_node.service.configured import calibration_of, check_models, load
+from mcads_node.service.configured import calibrations_of, check_models, load
 from mcads_node.service.node import Node
 from mcads_node.service.roles import ALL_ROLES, Role, alone_in
 
@@ -42,7 +42,7 @@ def serve(config: Path, roles: Collection[Role] = ALL_ROLES) -> None:
     configuration = load(config)
     digests = check_models(configuration.node, configuration.rules) if Role.ANALYSE in roles else {}
     digest = digests.get(configuration.node.analysis.model)
-    calibration = calibration_of(configuration.node) if Role.ANALYSE in roles else None
+    calibrations = calibrations_of(configuration.node).values() if Role.ANALYSE in roles else ()
     # a SimpleQueue, since its put may be interrupted by another put: by a second signal during the first
     asked: queue.SimpleQueue[int] = queue.SimpleQueue()
 
@@ -74,7 +74,7 @@ def serve(config: Path, roles: Collection[Role] = ALL_ROLES) -> None:
                 port=node.port,
                 model=configuration.node.analysis.model,
                 weights=digest,
-                calibration=calibration.digest if calibration else None,
+                calibrations=[each.digest for each in calibrations],
             )
             status = ", ".join(sorted(roles)) if node.port is None else f"listening on port {node.port}"
             notify(f"READY=1\nSTATUS={status}")

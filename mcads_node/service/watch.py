@@ -177,8 +177,8 @@ def _view(watched: Watched, losses: _Losses) -> MachineView:
     )
 
 
-def _drift(watched: Watched) -> Measured | None:
-    return watched.drift.measured if watched.drift is not None else None
+def _drift(watched: Watched) -> Mapping[str, Measured]:
+    return watched.drift.measured if watched.drift is not None else {}
 
 
 class _Losses:
@@ -211,7 +211,7 @@ def _measured(watched: Watched) -> tuple[Machine, Backlog | None]:
         certificates=watched.certificates(),
         threads_silent=len(pulse.silent()),
         backup_since=watched.backups.since if Role.TEND in watched.roles else None,
-        drift=_drift(watched) if Role.TEND in watched.roles else None,
+        drift=_drift(watched) if Role.TEND in watched.roles else {},
     )
     return machine, backlog
 

@@ -26,6 +26,7 @@ from mcads_node.instance import View
 from mcads_node.read.radiograph import read_dataset
 from mcads_node.report.readback import findings_in, picture_in
 from mcads_node.result import ObjectKind
+from mcads_node.shipped import shipped_folder
 from mcads_node.verbs.offline import files_in
 from mcads_node.verbs.overview import describe_study
 from mcads_node.verbs.small_pacs import AE_TITLE, SmallPacs
@@ -61,6 +62,8 @@ class DemoImage:
     view: str
     #: read back from the report that the PACS received
     findings: tuple[Finding, ...]
+    #: as ``show`` tells it; None: it has none
+    triage: dict[str, Any] | None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -189,6 +192,7 @@ def _write_configuration(run: Path, pacs_port: int) -> tuple[Path, int]:
         "requestors": [{"ae_title": MODALITY, "address": "127.0.0.1"}],
         "destinations": {"pacs": {"ae_title": AE_TITLE, "host": "127.0.0.1", "port": pacs_port}},
         "analysis": {"model": MODEL, "allow_demonstration_models": True},
+        "triage": str(shipped_folder("config") / "triage.yaml"),
     }
     rule = {
         "name": "demo",
@@ -282,7 +286,7 @@ def _told(
             found = reported.get(image["sop_instance_uid"])
             if found is None:
                 raise DemoFailed(f"{name} was analysed, but the report in the PACS does not speak of it")
-            images.append(DemoImage(name=name, view=image["view"], findings=found))
+            images.append(DemoImage(name=name, view=image["view"], findings=found, triage=image["triage"]))
     return tuple(images), declined, tuple(caution for caution in cautions if caution)
 
 

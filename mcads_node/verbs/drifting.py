@@ -20,35 +20,35 @@ from mcads_node.verbs.person import administrator
 from mcads_node.workitems import Span
 
 
-def measure_drift(config: Path, weeks: int) -> dict[str, Any]:
-    """Compare the last weeks with the reference, by device, as plain values.
+def measure_drift(config: Path, weeks: int, model: str | None = None) -> dict[str, Any]:
+    """Compare the last weeks of a model with its reference, by device; None: of the node's own.
 
     Raises
     ------
     NodeError
-        No node has run yet, or the model's weights are not there.
+        No node has run yet, there is no such model, or its weights are not there.
     """
     configuration = load(config)
-    analysis = configuration.node.analysis
-    digest = model_store(configuration.node).verify(analysis.model)
+    model = model or configuration.node.analysis.model
+    digest = model_store(configuration.node).verify(model)
     workitems = state_of(config).workitems
     try:
         measured = measure(workitems, digest, datetime.now(UTC), weeks, policy_of(configuration.node.drift))
     finally:
         workitems.close()
-    return _told(measured, analysis.model, configuration.node.drift.minimum_images)
+    return _told(measured, model, configuration.node.drift.minimum_images)
 
 
-def set_reference(config: Path, weeks: int) -> Span:
-    """Make the last weeks the reference.
+def set_reference(config: Path, weeks: int, model: str | None = None) -> Span:
+    """Make the last weeks the reference of a model; None: of the node's own.
 
     Raises
     ------
     NodeError
-        No node has run yet, or the model's weights are not there.
+        As `measure_drift`.
     """
     configuration = load(config)
-    digest = model_store(configuration.node).verify(configuration.node.analysis.model)
+    digest = model_store(configuration.node).verify(model or configuration.node.analysis.model)
     now = datetime.now(UTC)
     span = Span(since=now - timedelta(weeks=weeks), until=now)
     workitems = state_of(config).workitems

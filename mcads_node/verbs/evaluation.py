@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from datetime import UTC, datetime
 from pathlib import Path
@@ -23,7 +23,7 @@ from mcads_node.calibration import (
 from mcads_node.errors import NodeError, PermanentError
 from mcads_node.estimate import Estimate
 from mcads_node.evaluation.fitting import CannotFit, Fitted, fit
-from mcads_node.evaluation.metrics import LabelMetrics, judge
+from mcads_node.evaluation.metrics import LabelMetrics, judge, silent
 from mcads_node.evaluation.plots import draw_reliability, draw_roc
 from mcads_node.evaluation.sample import Sample
 from mcads_node.evaluation.thresholds import Target, as_yaml, at_target
@@ -31,7 +31,9 @@ from mcads_node.verbs.person import administrator
 from mcads_node.verbs.scored import ScoredSet
 
 
-def evaluate(scored: ScoredSet, out: Path | None) -> dict[str, Any]:
+def evaluate(
+    scored: ScoredSet, out: Path | None, progress: Callable[[int, int], None] = silent
+) -> dict[str, Any]:
     """Judge every label; write plots and ``metrics.json`` into `out`.
 
     Raises
@@ -40,7 +42,7 @@ def evaluate(scored: ScoredSet, out: Path | None) -> dict[str, Any]:
         A file cannot be written.
     """
     samples = scored.samples()
-    metrics = judge(samples, scored.patients)
+    metrics = judge(samples, scored.patients, progress)
     told = _told(scored, metrics)
     if out is not None:
         _write(scored, list(zip(samples, metrics, strict=True)), told, out)
@@ -130,6 +132,7 @@ def _told(scored: ScoredSet, metrics: Sequence[LabelMetrics]) -> dict[str, Any]:
         "weights_digest": scored.algorithm.weights_digest,
         "caution": scored.manifest.caution,
         "calibration": None if mark is None else {"site": mark.site, "digest": mark.digest},
+        "own_thresholds": dict(scored.thresholds),
         "images": len(scored.images),
         "patients": scored.patients if scored.has_patients else None,
         "data_digest": scored.data_digest,

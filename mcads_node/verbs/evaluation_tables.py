@@ -23,18 +23,21 @@ def show_model(console: Console, model: Mapping[str, Any]) -> None:
     facts = Table(show_header=False, box=None)
     facts.add_column(style="bold")
     facts.add_column(overflow="fold")
-    for name in ("name", "version", "architecture", "status", "weights_digest", "source", "input", "licence"):
-        facts.add_row(name.replace("_", " "), escape(str(model[name])))
-    for name in ("intended_use", "citation"):
+    names = "name kind version architecture status weights_digest source input licence intended_use citation"
+    for name in names.split():
         facts.add_row(name.replace("_", " "), escape(str(model[name])))
     if model["caution"]:
         facts.add_row("caution", f"[bold red]{escape(model['caution'])}[/]")
     console.print(facts)
+    if not model["outputs"]:
+        return
     table = Table()
     for column in ("label", "operating point", "threshold"):
         table.add_column(column)
     for each in model["outputs"]:
-        table.add_row(each["label"], f"{each['operating_point']:.6g}", f"{each['threshold']:g}")
+        point = each["operating_point"]
+        # a structure is told pixel by pixel, and has no score
+        table.add_row(each["label"], "" if point is None else f"{point:.6g}", f"{each['threshold']:g}")
     console.print(table)
 
 

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from mcads_node.calibration import Calibration
 from mcads_node.compute import Compute, WorkerLost
-from mcads_node.config import Known, RuleBook, load_rules
+from mcads_node.config import Known, RuleBook, TriageRules, load_rules, load_triage
 from mcads_node.errors import NodeError, PermanentError
 from mcads_node.finding import Algorithm, Finding
 from mcads_node.instance import Circumstances, Declined, InputCheck, Requestor
@@ -20,9 +20,11 @@ from mcads_node.profile import DEFAULT
 from mcads_node.read.part10 import read_dataset
 from mcads_node.report.readback import picture_in
 from mcads_node.result import CAPTURES, ObjectKind, ReportContext, ResultObject
+from mcads_node.service import labels_of
 from mcads_node.shipped import shipped_folder
 from mcads_node.state import weights_dir
 from mcads_node.task import Analysis, AnalysisRequest, ReadingRecord, ReportRequest, WorkerSettings
+from mcads_node.triage_level import Triage
 
 _MEMORY_LIMIT_MIB = 8192
 _TIMEOUT_SECONDS = 300.0
@@ -44,6 +46,8 @@ class FileOutcome:
     rule: str = ""
     findings: tuple[Finding, ...] = ()
     checks: tuple[InputCheck, ...] = ()
+    #: None: no rules of triage were named
+    triage: Triage | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -71,7 +75,12 @@ class OfflineResult:
 
 @contextmanager
 def offline_compute(
-    data_dir: Path, model: str, workers: int = 1, calibration: Calibration | None = None
+    data_dir: Path,
+    model: str,
+    workers: int = 1,
+    calibration: Calibration | None = None,
+    triage: TriageRules | None = None,
+    anatomy: str | None = None,
 ) -> Iterator[Compute]:
     """Run workers with `model`, whose weights lie in the node's data folder.
 
@@ -85,6 +94,10 @@ def offline_compute(
         How many processes.
     calibration
         Of the site; None: scores stay scores.
+    triage
+        Of the site; None: images get no triage level.
+    anatomy
+        Name of a segmentation model; None: nothing is measured.
 
     Raises
     ------
@@ -96,7 +109,9 @@ def offline_compute(
         weights_dir=weights_dir(data_dir),
         model=model,
         memory_limit_mib=_MEMORY_LIMIT_MIB,
-        calibration=calibration,
+        calibrations=() if calibration is None else (calibration,),
+        triage=triage,
+        anatomy=anatomy,
     )
     compute = Compute(settings, workers=workers, timeout_seconds=_TIMEOUT_SECONDS)
     try:
@@ -109,6 +124,18 @@ def offline_compute(
 def rules_in(routes: Path | None) -> RuleBook:
     """Read the rules of a ``routes.yaml``, or those that are shipped; destinations are not asked for."""
     return load_rules(routes or shipped_folder("config") / "routes.yaml", Known())
+
+
+def triage_in(rules: Path | None) -> TriageRules | None:
+    """Read the rules of a ``triage.yaml``, held against the findings of all models; None where none is named.
+
+    Raises
+    ------
+    ConfigError
+        With every problem of the file.
+    """
+    labels = {label for known in labels_of().values() for label in known}
+    return None if rules is None else load_triage(rules, labels)
 
 
 def files_in(paths: Iterable[Path]) -> Iterator[Path]:
@@ -216,6 +243,7 @@ class _Run:
             rule=analysis.route.rule,
             findings=analysis.findings,
             checks=analysis.checks,
+            triage=analysis.triage,
         )
 
     def report(self) -> None:

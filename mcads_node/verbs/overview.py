@@ -7,11 +7,13 @@ from typing import Any
 
 from mcads_node.config import NodeConfig
 from mcads_node.errors import PermanentError
-from mcads_node.model_store.manifest import Download
+from mcads_node.model_store.manifest import Download, Manifest, ModelManifest, SegmentationManifest
 from mcads_node.model_store.store import ModelStatus, ModelStore
 from mcads_node.shipped import shipped_folder
 from mcads_node.state import State, open_state, weights_dir
+from mcads_node.structure import AnatomyReading
 from mcads_node.verbs.person import administrator
+from mcads_node.verbs.triaging import triage_json, triage_of_image
 from mcads_node.workitems import (
     DeliveryRecord,
     InstanceAnalysed,
@@ -87,18 +89,20 @@ def retry_study(config: Path, study: str) -> Retried:
 def list_models(data_dir: Path) -> list[dict[str, Any]]:
     """Tell of the models that are installed, and of their weights."""
     store = store_at(data_dir)
-    return [
-        {
-            "name": name,
-            "status": str(store.status(name)),
-            "labels": list(store.manifest(name).labels),
-            "demonstration": store.manifest(name).demonstration,
-            "caution": store.manifest(name).caution,
-            "licence": store.manifest(name).licence,
-            "intended_use": store.manifest(name).intended_use,
-        }
-        for name in store.list()
-    ]
+    return [_model(store.describe(name), str(store.status(name))) for name in store.list()]
+
+
+def _model(manifest: ModelManifest, status: str) -> dict[str, Any]:
+    return {
+        "name": manifest.name,
+        "kind": manifest.kind,
+        "status": status,
+        "labels": list(manifest.labels),
+        "demonstration": manifest.demonstration,
+        "caution": manifest.caution,
+        "licence": manifest.licence,
+        "intended_use": manifest.intended_use,
+    }
 
 
 def describe_model(data_dir: Path, name: str) -> dict[str, Any]:
@@ -110,10 +114,11 @@ def describe_model(data_dir: Path, name: str) -> dict[str, Any]:
         There is no such model.
     """
     store = store_at(data_dir)
-    manifest, status = store.manifest(name), store.status(name)
+    manifest, status = store.describe(name), store.status(name)
     source, seen = manifest.source, manifest.input
     return {
         "name": name,
+        "kind": manifest.kind,
         "version": manifest.version,
         "architecture": manifest.architecture,
         "status": str(status),
@@ -125,12 +130,19 @@ def describe_model(data_dir: Path, name: str) -> dict[str, Any]:
         "licence": manifest.licence,
         "intended_use": manifest.intended_use,
         "citation": manifest.citation,
-        "outputs": [
+        "outputs": _outputs(manifest),
+    }
+
+
+def _outputs(manifest: ModelManifest) -> list[dict[str, Any]]:
+    if isinstance(manifest, Manifest):
+        return [
             {"label": each.label, "operating_point": each.operating_point, "threshold": each.threshold}
             for each in manifest.outputs
             if each.operating_point is not None
-        ],
-    }
+        ]
+    threshold = manifest.threshold if isinstance(manifest, SegmentationManifest) else None
+    return [{"label": name, "operating_point": None, "threshold": threshold} for name in manifest.labels]
 
 
 def store_at(data_dir: Path) -> ModelStore:
@@ -180,6 +192,7 @@ def _line(line: StudyLine) -> dict[str, Any]:
         ],
         "held_until": line.held_until and line.held_until.isoformat(),
         "trouble": line.trouble,
+        "triage": triage_json(line.triage),
     }
 
 
@@ -252,6 +265,16 @@ def _analysis(analysis: InstanceAnalysed) -> dict[str, Any]:
             {"name": check.name, "verdict": str(check.verdict), "reason": check.reason}
             for check in analysis.checks
         ],
+        "triage": triage_of_image(analysis.triage, analysis.findings, analysis.checks),
+        "anatomy": None if analysis.anatomy is None else _anatomy(analysis.anatomy),
+    }
+
+
+def _anatomy(anatomy: AnatomyReading) -> dict[str, Any]:
+    return {
+        "model": anatomy.algorithm.name,
+        "cardiothoracic_ratio": anatomy.cardiothoracic_ratio,
+        "refusals": list(anatomy.refusals),
     }
 
 

@@ -12,11 +12,14 @@ from mcads_node.errors import ConfigError, ModelUnusable, NodeError, PeerUnreach
 from mcads_node.profile import negotiated, renditions
 from mcads_node.result import ObjectKind, Rendition
 from mcads_node.service import (
-    calibration_of,
+    calibration_faults,
+    calibrations_of,
     caller_of,
     check_model,
+    companions_of,
     destination_address,
     disk_guard_of,
+    labels_of,
     load,
     model_store,
     models_of,
@@ -24,6 +27,7 @@ from mcads_node.service import (
 )
 from mcads_node.state import open_state
 from mcads_node.tls import Tls, now
+from mcads_node.triage import may_hold
 from mcads_node.verbs.check_result import CheckResult
 from mcads_node.verbs.sources import check_sources
 
@@ -45,6 +49,7 @@ def run_checks(config: Path) -> list[CheckResult]:
     results += [
         CheckResult(name="routes", ok=True, warning=True, text=each) for each in _cautions(configuration)
     ]
+    results += _triage(configuration)
     if not configuration.node.requestors:
         text = "requestors is empty: nobody may send"
         results.append(CheckResult(name="requestors", ok=False, text=text))
@@ -98,21 +103,47 @@ def _cautions(configuration: Configuration) -> Iterator[str]:
             yield f"threshold set {each.name!r} is for version {each.version} of {name}, here is {there}"
 
 
+def _triage(configuration: Configuration) -> Iterator[CheckResult]:
+    rules = configuration.triage
+    if rules is None:
+        return
+    text = f"{configuration.node.triage}: {len(rules.rules)} rules, SHA-256 {rules.digest[:16]}…"
+    yield CheckResult(name="triage", ok=True, text=text)
+    labels = labels_of()
+    for model in models_of(configuration.node, configuration.rules):
+        never = [repr(rule.name) for rule in rules.rules if not may_hold(rule, labels[model])]
+        if never:
+            text = f"{model} lacks the findings of {', '.join(never)}: there they never hold"
+            yield CheckResult(name="triage", ok=True, warning=True, text=text)
+
+
 def _models(configuration: Configuration) -> Iterator[CheckResult]:
-    for name in models_of(configuration.node, configuration.rules):
-        yield _model(configuration.node, name)
+    node, rules = configuration.node, configuration.rules
+    for name in (*models_of(node, rules), *companions_of(node)):
+        yield _model(node, name)
+    try:
+        for fault in calibration_faults(node, rules):
+            yield CheckResult(name="calibration", ok=False, text=fault)
+        spoken = [each.model.name for each in calibrations_of(node).values()]
+    except ConfigError as error:
+        yield CheckResult(name="calibration", ok=False, text=str(error))
+        return
+    for rule in rules:
+        model = rule.analyse and (rule.analyse.model or node.analysis.model)
+        if rule.analyse and rule.analyse.calibration is None and spoken.count(model or "") > 1:
+            text = f"rule {rule.name!r} names no site: of several calibrations of {model} it uses none"
+            yield CheckResult(name="calibration", ok=True, warning=True, text=text)
 
 
 def _model(node: NodeConfig, name: str) -> CheckResult:
     try:
         digest = check_model(node, name)
-        calibration = calibration_of(node) if name == node.analysis.model else None
+        calibrations = [each for each in calibrations_of(node).values() if each.model.name == name]
     except (ModelUnusable, ConfigError) as error:
         return CheckResult(name="model", ok=False, text=str(error))
     text = f"{name}: weights verified, SHA-256 {digest[:16]}…"
-    if calibration is not None:
-        labels = f"{len(calibration.labels)} labels"
-        text += f"; calibrated at {calibration.site} ({labels}), SHA-256 {calibration.digest[:16]}…"
+    for each in calibrations:
+        text += f"; calibrated at {each.site} ({len(each.labels)} labels), SHA-256 {each.digest[:16]}…"
     return CheckResult(name="model", ok=True, text=text)
 
 

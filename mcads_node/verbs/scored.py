@@ -6,9 +6,9 @@ import hashlib
 import json
 import os
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import Future
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -18,6 +18,7 @@ from mcads_node.compute import Compute, WorkerLost
 from mcads_node.errors import PermanentError
 from mcads_node.evaluation.labelled import LabelledImage, LabelledSet, read_labels
 from mcads_node.evaluation.sample import Sample, numbered
+from mcads_node.evaluation.thresholds import read_thresholds
 from mcads_node.finding import Algorithm, Finding
 from mcads_node.instance import Declined
 from mcads_node.model_store.manifest import Manifest
@@ -37,6 +38,7 @@ class Inputs:
     labels: Path
     data_dir: Path
     calibration: Path | None = None
+    thresholds: Path | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -64,6 +66,8 @@ class ScoredSet:
     has_patients: bool
     #: SHA-256 over the digests of all images that were read, and their labels
     data_digest: str
+    #: the site's own, by label; of all others the manifest's
+    thresholds: Mapping[str, float] = field(default_factory=dict)
 
     @property
     def patients(self) -> int:
@@ -84,7 +88,7 @@ class ScoredSet:
             scores=np.array([each.score for each in of_label], dtype=np.float64)[known],
             truth=np.array([truth is True for truth in truths])[known],
             patients=whose[known],
-            threshold=self.manifest.thresholds[label],
+            threshold=self.thresholds.get(label, self.manifest.thresholds[label]),
             probabilities=np.array([each.stated for each in of_label], dtype=np.float64)[known],
         )
 
@@ -109,6 +113,7 @@ def score_images(inputs: Inputs, progress: Callable[[int, int], None]) -> Scored
     manifest = store_at(inputs.data_dir).manifest(inputs.model)
     labelled = read_labels(inputs.labels, inputs.images, manifest.labels)
     calibration = None if inputs.calibration is None else read_calibration(inputs.calibration)
+    thresholds = {} if inputs.thresholds is None else read_thresholds(inputs.thresholds, manifest)
     workers = min(len(os.sched_getaffinity(0)), _MOST_WORKERS)
     run = _Run()
     with offline_compute(inputs.data_dir, inputs.model, workers, calibration) as compute:
@@ -129,6 +134,7 @@ def score_images(inputs: Inputs, progress: Callable[[int, int], None]) -> Scored
         left_out=tuple(run.left_out),
         has_patients=labelled.has_patients,
         data_digest=hashlib.sha256("\n".join(sorted(run.digests)).encode()).hexdigest(),
+        thresholds=thresholds,
     )
 
 

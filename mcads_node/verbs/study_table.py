@@ -9,6 +9,7 @@ from rich.console import Console
 from rich.markup import escape
 
 from mcads_node.verbs.tables import findings_table, short
+from mcads_node.verbs.triaging import show_triage
 
 
 def show_study(console: Console, study: Mapping[str, Any]) -> None:
@@ -35,8 +36,11 @@ def _show_image(console: Console, image: Mapping[str, Any]) -> None:
     console.print(text + _deleted(image), highlight=False, soft_wrap=True)
     if "findings" in image:
         console.print(findings_table(f"{image['view']}, {_way(image)}", image["findings"]))
+    show_triage(console, image.get("triage"))
     for check in image.get("checks", ()):
         console.print(f"  [yellow]{check['verdict']}[/]: {escape(check['reason'])}", highlight=False)
+    if image.get("anatomy"):
+        console.print(f"  {escape(_measured(image['anatomy']))}", highlight=False, soft_wrap=True)
     for shadow in image["shadows"]:
         console.print(findings_table(f"shadow, not reported: {_way(shadow)}", shadow["findings"]))
     for delivery in image["forwarded"]:
@@ -50,6 +54,13 @@ def _show_events(console: Console, study: Mapping[str, Any]) -> None:
             f"{event['at'][:23].replace('T', ' ')}  {event['who']}  {event['what']}  {event['subject']}{why}"
         )
         console.print(line, style="dim", highlight=False, soft_wrap=True)
+
+
+def _measured(anatomy: Mapping[str, Any]) -> str:
+    ratio = anatomy["cardiothoracic_ratio"]
+    if ratio is None:
+        return f"no cardiothoracic ratio ({anatomy['model']}): {' '.join(anatomy['refusals'])}"
+    return f"cardiothoracic ratio {ratio:.2f} ({anatomy['model']}, not verified)"
 
 
 def _way(analysis: Mapping[str, Any]) -> str:

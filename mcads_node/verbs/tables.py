@@ -20,6 +20,8 @@ from rich.progress import (
 )
 from rich.table import Table
 
+from mcads_node.verbs.triaging import show_triage, triage_of_image
+
 if TYPE_CHECKING:
     from mcads_node.verbs.check_result import CheckResult
     from mcads_node.verbs.demo import DemoResult
@@ -57,6 +59,7 @@ def show_offline(console: Console, result: OfflineResult, folder: Path) -> None:
             console.print(f"{escape(file['file'])}: [yellow]{escape(file['reason'])}[/]", highlight=False)
             continue
         console.print(findings_table(f"{file['file']} ({file['view']})", file["findings"]))
+        show_triage(console, file["triage"])
         for check in file["checks"]:
             console.print(f"  [yellow]{check['verdict']}[/]: {escape(check['reason'])}", highlight=False)
     for problem in result.problems:
@@ -98,6 +101,7 @@ def offline_json(result: OfflineResult) -> dict[str, Any]:
                     {"name": check.name, "verdict": str(check.verdict), "reason": check.reason}
                     for check in file.checks
                 ],
+                "triage": triage_of_image(file.triage, file.findings, file.checks),
             }
             for file in result.files
         ],
@@ -124,7 +128,7 @@ def show_checks(console: Console, results: Sequence[CheckResult]) -> None:
 def show_studies(console: Console, found: Sequence[Mapping[str, Any]]) -> None:
     """Print the list of studies."""
     table = Table()
-    for column in ("no.", "Study Instance UID", "last received", "images", "report", "deliveries"):
+    for column in ("no.", "Study Instance UID", "last received", "images", "triage", "report", "deliveries"):
         table.add_column(column, overflow="fold")
     for study in found:
         report = f"revision {study['revision']}" if study["revision"] else "none yet"
@@ -138,6 +142,7 @@ def show_studies(console: Console, found: Sequence[Mapping[str, Any]]) -> None:
             study["study_instance_uid"],
             study["last_received_at"][:19].replace("T", " "),
             _counts(study["instances"]),
+            _level(study["triage"]),
             report,
             _counts(study["deliveries"]) + _away(study["waiting_for"]),
         )
@@ -190,6 +195,11 @@ def _away(waiting_for: Sequence[Mapping[str, Any]]) -> str:
     return "".join(parts) + (f"; commitment of {awaited} awaited" if awaited else "")
 
 
+def _level(triage: Mapping[str, Any] | None) -> str:
+    """Write a level for a narrow column; empty where there are no rules."""
+    return "" if triage is None else str(triage["level"] or "none")
+
+
 def _counts(counts: Mapping[str, int]) -> str:
     return ", ".join(f"{count} {state.lower()}" for state, count in counts.items()) or "none"
 
@@ -197,14 +207,15 @@ def _counts(counts: Mapping[str, int]) -> str:
 def show_models(console: Console, found: Sequence[Mapping[str, Any]]) -> None:
     """Print the models and the state of their weights."""
     table = Table()
-    for column in ("model", "weights", "labels", "licence"):
+    # a name is copied whole
+    table.add_column("model", no_wrap=True)
+    for column in ("kind", "weights", "labels", "licence"):
         table.add_column(column, overflow="fold")
     for model in found:
         # what is for demonstration only is told apart at a glance
         use = f"[bold red]demonstration: {escape(model['caution'])}[/]\n" if model["demonstration"] else ""
-        table.add_row(
-            model["name"], model["status"], str(len(model["labels"])), use + escape(model["licence"])
-        )
+        told = (model["name"], model["kind"], model["status"], str(len(model["labels"])))
+        table.add_row(*told, use + escape(model["licence"]))
     console.print(table)
 
 
@@ -248,6 +259,7 @@ def show_demo(console: Console, result: DemoResult) -> None:
     for image in result.images:
         title = f"{image.name} ({image.view})"
         console.print(findings_table(title, [vars(finding) for finding in image.findings]))
+        show_triage(console, image.triage)
     for name, reason in result.declined:
         console.print(f"{escape(name)}: [yellow]{escape(reason)}[/]", highlight=False)
     for caution in result.cautions:

@@ -7,6 +7,8 @@ from typing import Any
 
 from mcads_node.finding import Algorithm, CalibrationMark, Finding, Presence
 from mcads_node.instance import InputCheck, Verdict
+from mcads_node.structure import AnatomyReading
+from mcads_node.triage_level import Basis, Triage
 
 Json = dict[str, Any]
 
@@ -48,3 +50,31 @@ def checks_to_json(checks: tuple[InputCheck, ...]) -> list[Json]:
 def checks_from_json(values: list[Json]) -> tuple[InputCheck, ...]:
     """Inverse of `checks_to_json`."""
     return tuple(InputCheck(**{**value, "verdict": Verdict(value["verdict"])}) for value in values)
+
+
+def triage_to_json(triage: Triage) -> Json:
+    """Every field under its own name."""
+    return {**asdict(triage), "labels": list(triage.labels)}
+
+
+def triage_from_json(value: Json) -> Triage:
+    """Inverse of `triage_to_json`."""
+    return Triage(**{**value, "basis": Basis(value["basis"]), "labels": tuple(value["labels"])})
+
+
+def anatomy_to_json(anatomy: AnatomyReading) -> Json:
+    """Every field under its own name."""
+    return {
+        "algorithm": algorithm_to_json(anatomy.algorithm),
+        "cardiothoracic_ratio": anatomy.cardiothoracic_ratio,
+        "refusals": list(anatomy.refusals),
+    }
+
+
+def anatomy_from_json(value: Json) -> AnatomyReading:
+    """Inverse of `anatomy_to_json`."""
+    return AnatomyReading(
+        algorithm=algorithm_from_json(value["algorithm"]),
+        cardiothoracic_ratio=value["cardiothoracic_ratio"],
+        refusals=tuple(value["refusals"]),
+    )

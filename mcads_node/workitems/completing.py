@@ -11,8 +11,10 @@ from mcads_node.finding import Algorithm
 from mcads_node.result import ObjectKind, Rendition
 from mcads_node.workitems.codec import (
     algorithm_to_json,
+    anatomy_to_json,
     checks_to_json,
     findings_to_json,
+    triage_to_json,
 )
 from mcads_node.workitems.completeness import due_of_report
 from mcads_node.workitems.engine import Transaction
@@ -155,6 +157,8 @@ def _insert_analysis(tx: Transaction, item: Workitem, outcome: InstanceAnalysed)
             max_wait_seconds=outcome.max_wait_seconds,
             analysed_at=tx.now,
             device=outcome.device,
+            triage=null() if outcome.triage is None else triage_to_json(outcome.triage),
+            anatomy=null() if outcome.anatomy is None else anatomy_to_json(outcome.anatomy),
         )
         .returning(analyses.c.id)
     ).scalar_one()

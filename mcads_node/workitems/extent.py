@@ -8,7 +8,13 @@ from sqlalchemy import Row, Select, exists, func, select
 
 from mcads_node.instance import View
 from mcads_node.result import ObjectKind
-from mcads_node.workitems.codec import algorithm_from_json, checks_from_json, findings_from_json
+from mcads_node.workitems.codec import (
+    algorithm_from_json,
+    anatomy_from_json,
+    checks_from_json,
+    findings_from_json,
+    triage_from_json,
+)
 from mcads_node.workitems.engine import Transaction
 from mcads_node.workitems.patients import is_of_its_patient, patient_number, reports_of_its_patient
 from mcads_node.workitems.records import (
@@ -165,6 +171,8 @@ def analysis_of(row: Row[Any], objects: tuple[StoredResult, ...]) -> InstanceAna
         expected_views=row.expected_views,
         max_wait_seconds=row.max_wait_seconds,
         device=row.device,
+        triage=None if row.triage is None else triage_from_json(row.triage),
+        anatomy=None if row.anatomy is None else anatomy_from_json(row.anatomy),
     )
 
 

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from mcads_node.priority import Priority
+from mcads_node.triage_level import Triage
 from mcads_node.workitems.outcomes import DeliveryState
 from mcads_node.workitems.records import (
     InstanceAnalysed,
@@ -50,6 +51,8 @@ class StudyLine:
     waiting_for: tuple[WaitingFor, ...] = ()
     #: until when the first of its images waits that is analysed at its hours only; None: none does
     held_until: datetime | None = None
+    #: how urgent it is by what is known now; None: no rules of triage were configured
+    triage: Triage | None = None
     #: last revision that was reported; 0 for none
     revision: int
     #: work that is still to be done

@@ -14,6 +14,8 @@ from mcads_node.priority import Priority
 from mcads_node.result import ObjectKind, ResultObject
 from mcads_node.schedule import Schedule
 from mcads_node.spool import StoredFile
+from mcads_node.structure import AnatomyReading
+from mcads_node.triage_level import Triage
 
 
 class Kind(StrEnum):
@@ -273,6 +275,10 @@ class InstanceAnalysed:
     rules_digest: str | None = None
     #: which device made the image; empty: the header does not say
     device: str = ""
+    #: None: no rules of triage were configured
+    triage: Triage | None = None
+    #: None: no segmentation model was asked
+    anatomy: AnatomyReading | None = None
 
     @property
     def quiet(self) -> timedelta:

@@ -376,6 +376,10 @@ analyses = Table(
     Column("max_wait_seconds", Float),
     # which device made the image; empty: its header does not say
     Column("device", Text, nullable=False, server_default=""),
+    # how urgent it is by the rules of triage; null: there were none
+    Column("triage", JSON),
+    # what a segmentation model found; null: none was asked
+    Column("anatomy", JSON),
     CheckConstraint("quiet_seconds >= 0", name="quiet"),
     CheckConstraint("max_wait_seconds > 0", name="wait"),
     Index("ix_analyses_study_id", "study_id"),

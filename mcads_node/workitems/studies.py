@@ -35,6 +35,7 @@ from mcads_node.workitems.schema import (
     workitems,
 )
 from mcads_node.workitems.settled import IS_DEAD_LETTER
+from mcads_node.workitems.triaging import triage_of
 from mcads_node.workitems.undelivered import AFRESH, waiting_for
 
 
@@ -156,6 +157,7 @@ def _lines(tx: Transaction, query: Select[Any]) -> list[StudyLine]:
     )
     by_work = _count(tx, select(workitems.c.study_id, workitems.c.state), workitems.c.study_id, numbers)
     waiting = waiting_for(tx, numbers)
+    triages = triage_of(tx, numbers)
     held = {
         row.study_id: row.until
         for row in tx.connection.execute(
@@ -182,6 +184,7 @@ def _lines(tx: Transaction, query: Select[Any]) -> list[StudyLine]:
             instances={InstanceState(name): n for name, n in by_instance.get(row.id, {}).items()},
             deliveries={DeliveryState(name): n for name, n in by_delivery.get(row.id, {}).items()},
             waiting_for=waiting.get(row.id, ()),
+            triage=triages.get(row.id),
             held_until=held.get(row.id),
             revision=revisions.get(row.id) or 0,
             open_workitems=sum(by_work.get(row.id, {}).get(state, 0) for state in OPEN),

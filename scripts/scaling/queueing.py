@@ -3,8 +3,8 @@
 M/M/c is exact (Erlang C). For other service times, and for arrivals that come in groups, the approximation of
 Allen and Cunneen: the wait of M/M/c times half the sum of the squared coefficients of variation of intervals
 and service times. With one server that is Kingman's, and for M/G/1 it is exact (Pollaczek, Khinchine). Of
-work that comes in groups, each also waits for those of its own group: with one server that is exact, too, if the
-variation is that of groups as a whole.
+work that comes in groups, each also waits for those of its own group: with one server that is exact, too, if
+the variation is that of groups as a whole.
 """
 
 from dataclasses import dataclass

@@ -14,6 +14,7 @@ from pydicom import dcmread
 from mcads_node import phantom
 from mcads_node.instance import View
 from mcads_node.report.readback import findings_in
+from tests.documents import ROOT
 from tests.referees import dciodvfy
 from tests.shared_data import data_dir
 
@@ -40,6 +41,8 @@ def analyse(tmp_path: Path, *files: Path, code: int = 0) -> Any:
         "mcads-demo",
         "--data-dir",
         tmp_path / "data",
+        "--triage",
+        ROOT / "config" / "triage.yaml",
         "--json",
         code=code,
     )
@@ -51,6 +54,9 @@ def test_the_demo_with_the_phantom(tmp_path: Path) -> None:
     assert "phantom PA (PA)" in told
     assert "phantom lateral (LATERAL)" in told
     assert "DEMONSTRATION MODEL — NOT FOR CLINICAL USE" in told
+    # nothing is found in the phantom; the lateral image is warned of, so it has no level, not the last one
+    assert "Suggested triage level: 5 of 5 (not verified)" in told
+    assert "No triage level suggested (not verified)" in told
     (folder,) = tmp_path.iterdir()
     assert str(folder) in told.replace("\n", "")
     received = {path.name.split("-")[0] for path in (folder / "pacs").glob("*.dcm")}
@@ -105,6 +111,9 @@ def test_analyse_reads_what_it_can_and_says_why_not(tmp_path: Path) -> None:
     assert "same SOP Instance UID" in reasons["4-again.dcm"]
     assert "1.2.840.10008.9.9.9" in reasons["6-syntax.dcm"]
     assert reasons["7-empty.dcm"]
+    triages = {Path(file["file"]).name: file["triage"] for file in told["files"]}
+    assert triages["2-cut.dcm"] is None
+    assert triages["1-good.dcm"]["level"] in range(1, 6) and triages["1-good.dcm"]["reason"]
     kinds = [written["kind"] for written in told["objects"]]
     assert (kinds.count("sr"), kinds.count("summary"), told["problems"]) == (1, 1, [])
     for written in told["objects"]:

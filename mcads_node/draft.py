@@ -1,0 +1,157 @@
+"""A durable file in the making: bytes are added as they come, and it is there once it is finished.
+
+Until then it has a temporary name, and a reader sees nothing of it. See ``spool`` for what is promised.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import hashlib
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from mcads_node.errors import NodeError, StorageFull, TransientError
+
+#: pieces of at least this many bytes are written as they come, smaller ones together
+_TOGETHER = 32_768
+_NO_ROOM = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
+
+
+@dataclass(frozen=True, kw_only=True)
+class StoredFile:
+    """One file that is safely on the disk."""
+
+    #: relative to the spool, ``2024-01-31/<32 hex digits>``
+    path: str
+    #: bytes of the whole file, preface included
+    size: int
+    #: SHA-256 of the content without the preface, hex
+    digest: str
+
+
+class Draft:
+    """A file that is written piece by piece. Used by one thread at a time; nothing is left of one let go.
+
+    Parameters
+    ----------
+    path
+        What it will be called in the spool.
+    final
+        Where it will lie, in a folder that exists.
+    preface
+        Written first, and left out of the digest.
+
+    Raises
+    ------
+    StorageFull, TransientError
+        It cannot be made.
+    """
+
+    def __init__(self, path: str, final: Path, preface: bytes) -> None:
+        self.preface = preface
+        #: bytes of the content that came
+        self.size = 0
+        self._path, self._final = path, final
+        self._temporary = final.with_name(f"{final.name}.part")
+        self._digest = hashlib.sha256()
+        self._failure: OSError | None = None
+        flags = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
+        self._is_over = True
+        with mapped(final):
+            self._file = open(os.open(self._temporary, flags, 0o600), "wb", _TOGETHER)  # noqa: PTH123, SIM115
+        self._is_over = False
+        self._write(preface)
+
+    def add(self, piece: bytes | memoryview) -> None:
+        """Add bytes; where the device does not take them, `finish` tells of it."""
+        self._digest.update(piece)
+        self.size += len(piece)
+        self._write(piece)
+
+    def read(self, most: int | None = None) -> bytes:
+        """Give the content that came, or its first bytes; less of it where the device fails."""
+        with self._noting():
+            self._file.flush()
+            length = self.size if most is None else min(most, self.size)
+            return os.pread(self._file.fileno(), length, len(self.preface))
+        return b""
+
+    def finish(self) -> StoredFile:
+        """Force it to the device, and give it its name.
+
+        Raises
+        ------
+        StorageFull
+            The device or the quota has no room. Nothing is left behind.
+        TransientError
+            Any other failure of the device. Nothing is left behind.
+        """
+        with mapped(self._final), contextlib.ExitStack() as undo:
+            undo.callback(self.discard)
+            if self._failure is not None:
+                raise self._failure
+            self._file.flush()
+            os.fsync(self._file.fileno())
+            self._file.close()
+            undo.callback(self._final.unlink, missing_ok=True)
+            self._temporary.rename(self._final)
+            sync_folder(self._final.parent)
+            undo.pop_all()
+            self._is_over = True
+        size = len(self.preface) + self.size
+        return StoredFile(path=self._path, size=size, digest=self._digest.hexdigest())
+
+    def discard(self) -> None:
+        """Let it go, unless it is finished."""
+        if self._is_over:
+            return
+        self._is_over = True
+        # what the device did not take it is asked to take once more on closing
+        with contextlib.suppress(OSError):
+            self._file.close()
+        with contextlib.suppress(OSError):
+            self._temporary.unlink(missing_ok=True)
+
+    def __del__(self) -> None:
+        self.discard()
+
+    def _write(self, piece: bytes | memoryview) -> None:
+        if self._failure is None:
+            with self._noting():
+                self._file.write(piece)
+
+    @contextlib.contextmanager
+    def _noting(self) -> Iterator[None]:
+        try:
+            yield
+        except OSError as error:
+            self._failure = error
+
+
+def sync_folder(folder: Path) -> None:
+    """Force the entries of a folder to the device."""
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+@contextlib.contextmanager
+def mapped(place: Path) -> Iterator[None]:
+    """Map what the operating system says to the node's errors."""
+    try:
+        yield
+    except OSError as error:
+        raise as_node_error(error, place) from error
+
+
+def as_node_error(error: OSError, place: Path) -> NodeError:
+    """Say what an error of the operating system means to the node."""
+    said = error.strerror or type(error).__name__
+    if error.errno in _NO_ROOM:
+        return StorageFull(f"no room for {place}: {said}")
+    return TransientError(f"{place}: {said}")
