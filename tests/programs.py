@@ -23,14 +23,14 @@ def require_file(path: Path, package: str) -> Path:
     return path if path.exists() else _absent(package)
 
 
+def require_module(name: str) -> None:
+    """Skip the test at home, and fail it in CI, where a package that is an extra is not installed."""
+    if importlib.util.find_spec(name) is None:
+        _absent(name)
+
+
 def _absent(what: str) -> NoReturn:
     message = f"{what} is not installed"
     if os.environ.get("CI"):
         pytest.fail(f"{message}, and CI is set")
     pytest.skip(message)
-
-
-def require_module(name: str) -> None:
-    """Ask for a module of an extra: where it is absent, skip the test at home, and fail it in CI."""
-    if importlib.util.find_spec(name) is None:
-        _absent(name)
