@@ -37,7 +37,7 @@ COMMANDS = commands()
 CLI: Any = typer.main.get_command(app)
 #: verbs that work, wait or download, and those that test_backup.py and test_pull.py run; the others are run
 NOT_RUN = (
-    *("serve", "demo", "analyse", "models fetch", "backup", "restore", "pull"),
+    *("serve", "demo", "analyse", "models fetch", "backup", "restore", "pull", "tune"),
     # test_rules.py runs them
     *("routes reload", "routes rollback"),
     # test_auditing.py runs them
