@@ -86,11 +86,10 @@ class _Broker:
         #: pieces of work that each ready actor has
         self._loads: dict[Any, int] = {}
         self._threads = ThreadPoolExecutor(settings.max_in_flight, thread_name_prefix="work")
-        options = {"num_cpus": settings.num_cpus, "num_gpus": settings.num_gpus}
+        options: dict[str, Any] = {"num_cpus": settings.num_cpus, "num_gpus": settings.num_gpus}
+        remote: Any = ray.remote
         # it answers pings while it works
-        self._reader: Any = ray.remote(max_restarts=0, max_concurrency=settings.max_in_flight + 2, **options)(
-            Reader
-        )
+        self._reader = remote(max_restarts=0, max_concurrency=settings.max_in_flight + 2, **options)(Reader)
 
     def run(self) -> None:
         for number in range(self._settings.workers):
@@ -106,7 +105,7 @@ class _Broker:
     def _beat(self) -> None:
         """Say that the head answers; while it does not, this waits, and the node draws its conclusion."""
         while True:
-            ray.cluster_resources()
+            ray.cluster_resources()  # type: ignore[no-untyped-call]
             self._tell(BEAT)
             time.sleep(_BEAT_SECONDS)
 
