@@ -86,7 +86,7 @@ class _Broker:
         #: pieces of work that each ready actor has
         self._loads: dict[Any, int] = {}
         self._threads = ThreadPoolExecutor(settings.max_in_flight, thread_name_prefix="work")
-        self._reader: Any = ray.remote(Reader).options(  # type: ignore[attr-defined]
+        self._reader: Any = ray.remote(Reader).options(
             num_cpus=settings.num_cpus,
             num_gpus=settings.num_gpus,
             max_restarts=0,
