@@ -9,12 +9,16 @@ side and the model's size, and is built once for each; scikit-image instead filt
 from __future__ import annotations
 
 from functools import lru_cache
+from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
 
 from mcads_node.instance import ModelGeometry
 
+#: rows or columns of a picture, by their numbers
+Places = slice | NDArray[np.intp]
+ALL: Final = slice(None)
 #: scipy.ndimage.gaussian_filter cuts the kernel off at this many standard deviations
 _TRUNCATE = 4.0
 #: output rows of one matrix product: enough for BLAS, few enough to leave most of the zeros out
@@ -77,7 +81,12 @@ def model_input(pixels: NDArray[np.float32], geometry: ModelGeometry) -> NDArray
     return np.ascontiguousarray(resized.clip(crop.min(), crop.max()))
 
 
-def to_source(activation: NDArray[np.float32], geometry: ModelGeometry) -> NDArray[np.float32]:
+def to_source(
+    activation: NDArray[np.float32],
+    geometry: ModelGeometry,
+    rows: Places = ALL,
+    columns: Places = ALL,
+) -> NDArray[np.float32]:
     """Spread a map that spans the model's square over the source's pixels.
 
     Parameters
@@ -86,6 +95,8 @@ def to_source(activation: NDArray[np.float32], geometry: ModelGeometry) -> NDArr
         float32, h × w, of any resolution: its cells tile the square evenly.
     geometry
         Where the square lies in the source.
+    rows, columns
+        Of the source, those that are wanted; all of them by default.
 
     Returns
     -------
@@ -93,11 +104,10 @@ def to_source(activation: NDArray[np.float32], geometry: ModelGeometry) -> NDArr
         Bilinear between the cells' centres, constant beyond the outermost; 0 outside the crop.
     """
     height, width = activation.shape
-    source = np.zeros((geometry.rows, geometry.columns), dtype=np.float32)
-    top, left, side = geometry.top, geometry.left, geometry.side
-    vertical, horizontal = _interpolation_matrix(height, side), _interpolation_matrix(width, side)
-    source[top : top + side, left : left + side] = (vertical @ activation.astype(np.float32)) @ horizontal.T
-    return source
+    vertical = _spreading_matrix(height, geometry.side, geometry.top, geometry.rows)[rows]
+    horizontal = _spreading_matrix(width, geometry.side, geometry.left, geometry.columns)[columns]
+    spread: NDArray[np.float32] = (vertical @ activation.astype(np.float32)) @ horizontal.T
+    return spread
 
 
 def _resize_columns(image: NDArray[np.float32], size: int) -> NDArray[np.float32]:
@@ -147,6 +157,14 @@ def _resize_matrix(side: int, size: int) -> NDArray[np.float64]:
 
 
 @lru_cache(maxsize=64)
+def _spreading_matrix(cells: int, side: int, first: int, length: int) -> NDArray[np.float32]:
+    """Build the matrix (length × cells) from cells to pixels: those of the square from `first` on, else 0."""
+    matrix = np.zeros((length, cells), dtype=np.float32)
+    matrix[first : first + side] = _interpolation_matrix(cells, side)
+    matrix.setflags(write=False)
+    return matrix
+
+
 def _interpolation_matrix(cells: int, side: int) -> NDArray[np.float32]:
     """Build the matrix (side × cells) of linear interpolation between cells, constant at the border."""
     centres = ((np.arange(side) + 0.5) * (cells / side) - 0.5).clip(0, cells - 1)
@@ -155,6 +173,4 @@ def _interpolation_matrix(cells: int, side: int) -> NDArray[np.float32]:
     every = np.arange(side)
     np.add.at(matrix, (every, below), below + 1 - centres)
     np.add.at(matrix, (every, np.minimum(below + 1, cells - 1)), centres - below)
-    result = matrix.astype(np.float32)
-    result.setflags(write=False)
-    return result
+    return matrix.astype(np.float32)

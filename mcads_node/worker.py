@@ -16,6 +16,7 @@ from typing import Any
 import structlog
 
 from mcads_node import analyse as steps
+from mcads_node.allocator import keep_what_is_freed
 from mcads_node.calibration import calibration_for
 from mcads_node.classifier import Classifier, load_classifier
 from mcads_node.companions import Companions, load_companions
@@ -73,6 +74,7 @@ def _answer(work: Callable[..., Any], arguments: tuple[Any, ...]) -> tuple[str, 
 
 def _limit(settings: WorkerSettings) -> None:
     configure_logs()
+    keep_what_is_freed()
     # Ctrl-C in a terminal reaches the whole process group; the node tells its workers itself when to end
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     limit = settings.memory_limit_mib * 1024 * 1024

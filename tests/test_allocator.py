@@ -1,4 +1,4 @@
-"""What was freed is given back, whatever threads had it."""
+"""What was freed is given back by the node, whatever threads had it, and kept by a worker."""
 
 from __future__ import annotations
 
@@ -52,3 +52,33 @@ def grown(*arguments: str) -> int:
 def test_a_process_does_not_keep_what_its_threads_had() -> None:
     # 12 MiB is what one thread has at a time
     assert grown("settled") < 12
+
+
+#: buffers as large as those of a radiograph, one piece of work after the other
+_WORK = """
+import resource, sys
+from mcads_node.allocator import keep_what_is_freed
+
+def faults():
+    return resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+
+def work():
+    buffers = [bytes(bytearray(20 << 20)) for _ in range(3)]
+
+if sys.argv[1:]:
+    keep_what_is_freed()
+work()
+before = faults()
+for _ in range(4):
+    work()
+print(faults() - before)
+"""
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="of glibc's allocator")
+def test_a_worker_takes_the_same_pages_again() -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", _WORK, "settled"], capture_output=True, text=True, timeout=60, check=True
+    )
+    # 60 MiB a time are 15,000 pages, which would be made anew
+    assert int(done.stdout) < 5_000

@@ -144,3 +144,14 @@ def test_there_and_back() -> None:
     back = to_source(model_input(picture.astype(np.float32), geometry), geometry)
     inner = slice(geometry.top + 5, geometry.top + geometry.side - 5)
     np.testing.assert_allclose(back[inner, 5:-5], picture[inner, 5:-5], atol=2)
+
+
+def test_a_part_of_a_spread_map_is_that_part_of_the_whole() -> None:
+    geometry = geometry_for(40, 31, 7)
+    activation = np.arange(12, dtype=np.float32).reshape(3, 4)
+    whole = to_source(activation, geometry)
+    rows, columns = np.array([0, 4, 5, 39]), np.array([30, 2])
+    np.testing.assert_allclose(
+        to_source(activation, geometry, rows, columns), whole[np.ix_(rows, columns)], rtol=1e-6
+    )
+    assert np.array_equal(whole[:4], np.zeros((4, 31)))

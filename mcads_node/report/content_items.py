@@ -6,11 +6,14 @@ highdicom's items want a name where Key Object Selections have none, and take mo
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import lru_cache
 from typing import Final, Literal
 
 from pydicom.dataset import Dataset
 from pydicom.sr.coding import Code
 from pydicom.valuerep import DSfloat
+
+from mcads_node.report.encoding import Fixed
 
 Relationship = Literal[
     "CONTAINS", "HAS ACQ CONTEXT", "HAS CONCEPT MOD", "HAS OBS CONTEXT", "HAS PROPERTIES", "INFERRED FROM"
@@ -22,12 +25,18 @@ _COMPOSITE: Final = "COMPOSITE"
 
 
 def code_sequence(code: Code) -> list[Dataset]:
-    """Write a coded concept as the one item of a code sequence."""
+    """Write a coded concept as the one item of a code sequence; the item is not to be changed."""
+    return [_code_item(code.value, code.scheme_designator, code.meaning)]
+
+
+# by its texts: codes that differ in their meaning alone are equal
+@lru_cache(maxsize=1024)
+def _code_item(value: str, scheme_designator: str, meaning: str) -> Fixed:
     item = Dataset()
-    item.CodeValue = code.value
-    item.CodingSchemeDesignator = code.scheme_designator
-    item.CodeMeaning = code.meaning
-    return [item]
+    item.CodeValue = value
+    item.CodingSchemeDesignator = scheme_designator
+    item.CodeMeaning = meaning
+    return Fixed.of(item)
 
 
 def _item(value_type: str, name: Code | None, relationship: Relationship | None) -> Dataset:

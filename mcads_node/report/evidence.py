@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from types import MappingProxyType
 from typing import Final
+from weakref import WeakKeyDictionary
 
 from pydicom.dataset import Dataset
 from pydicom.sr.coding import Code
@@ -93,7 +94,7 @@ def of_one_study(readings: Sequence[ImageReading]) -> list[ImageReading]:
     """
     if not readings:
         raise ReportImpossible("no image of the study was read: a result needs at least one")
-    completed = [replace(reading, header=referable_header(reading.header)) for reading in readings]
+    completed = [replace(reading, header=_referable_header_of(reading)) for reading in readings]
     if len({reading.header.StudyInstanceUID for reading in completed}) > 1:
         raise ReportImpossible(
             "the images are of different studies: one Study Instance UID (0020,000D) expected"
@@ -101,6 +102,16 @@ def of_one_study(readings: Sequence[ImageReading]) -> list[ImageReading]:
     if len({reading.header.SOPInstanceUID for reading in completed}) < len(completed):
         raise ReportImpossible("two images share a SOP Instance UID (0008,0018)")
     return completed
+
+
+#: of the readings that a report is being made of: each of its objects asks for them
+_REFERABLE: WeakKeyDictionary[ImageReading, Dataset] = WeakKeyDictionary()
+
+
+def _referable_header_of(reading: ImageReading) -> Dataset:
+    if reading not in _REFERABLE:
+        _REFERABLE[reading] = referable_header(reading.header)
+    return _REFERABLE[reading]
 
 
 def thresholds_of(readings: Iterable[ImageReading]) -> dict[str, float]:

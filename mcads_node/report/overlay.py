@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from types import MappingProxyType
 from typing import Final
+from weakref import WeakKeyDictionary
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,12 +17,14 @@ from mcads_node.instance import Radiograph
 from mcads_node.report.caption import caption
 from mcads_node.report.contour import LEVEL, outlines
 from mcads_node.report.drawing import (
+    LOWEST_SHOWN,
+    Grey,
     Rgb,
+    centres,
     encode_png,
     grey_levels,
     heat_over,
     outline_over,
-    sample,
     shrink,
     shrunk_shape,
 )
@@ -104,18 +107,49 @@ def _shape(radiograph: Radiograph) -> tuple[int, int]:
 
 
 def _filled(radiograph: Radiograph, heatmap: Heatmap | None, shape: tuple[int, int]) -> Rgb:
-    activation: NDArray[np.float32] | None = None
-    if heatmap is not None:
-        _refuse_another(radiograph, heatmap)
-        activation = to_source(heatmap.activation, heatmap.geometry)
-        activation = activation if activation.shape == shape else sample(activation, shape)
-    return heat_over(shrink(grey_levels(radiograph.pixels), shape), activation)
+    picture = heat_over(shrink(_grey_of(radiograph), shape), None)
+    if heatmap is None:
+        return picture
+    _refuse_another(radiograph, heatmap)
+    rows, columns = (centres(new, old) for new, old in zip(shape, _shape(radiograph), strict=True))
+    box = _shown(heatmap, rows, columns)
+    activation = to_source(heatmap.activation, heatmap.geometry, rows[box[0]], columns[box[1]])
+    picture[box] = heat_over(picture[box][..., 0], activation)
+    return picture
+
+
+def _shown(heatmap: Heatmap, rows: NDArray[np.intp], columns: NDArray[np.intp]) -> tuple[slice, slice]:
+    """Find where anything of a map is drawn: most of an image lies outside, and stays as it is.
+
+    Between cells a map is never above the larger one: no row is above what the largest of each row of cells
+    would give, and likewise no column.
+    """
+    activation, geometry = heatmap.activation, heatmap.geometry
+    inside = np.array([geometry.top + geometry.side // 2]), np.array([geometry.left + geometry.side // 2])
+    highest_in_row = to_source(activation.max(axis=1, keepdims=True), geometry, rows, inside[1])[:, 0]
+    highest_in_column = to_source(activation.max(axis=0, keepdims=True), geometry, inside[0], columns)[0]
+    return _span(highest_in_row >= LOWEST_SHOWN), _span(highest_in_column >= LOWEST_SHOWN)
+
+
+def _span(holds: NDArray[np.bool_]) -> slice:
+    places = np.flatnonzero(holds)
+    return slice(int(places[0]), int(places[-1]) + 1) if len(places) else slice(0, 0)
+
+
+#: grey levels of the radiograph that is being drawn: its thumbnail and every heatmap begin with them
+_GREY: WeakKeyDictionary[Radiograph, Grey] = WeakKeyDictionary()
+
+
+def _grey_of(radiograph: Radiograph) -> Grey:
+    if radiograph not in _GREY:
+        _GREY[radiograph] = grey_levels(radiograph.pixels)
+    return _GREY[radiograph]
 
 
 def _contour(radiograph: Radiograph, heatmap: Heatmap, shape: tuple[int, int]) -> Rgb:
     """Outline where at least half of the map's maximum is reached."""
     _refuse_another(radiograph, heatmap)
-    grey = heat_over(shrink(grey_levels(radiograph.pixels), shape), None)
+    grey = heat_over(shrink(_grey_of(radiograph), shape), None)
     # from centres of the source's pixels to centres of the picture's: columns, then rows
     factor = np.array(shape[::-1]) / radiograph.pixels.shape[::-1]
     lines = outlines(heatmap.activation, heatmap.geometry, LEVEL)

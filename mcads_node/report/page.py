@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, lru_cache
 from pathlib import Path
 
 import numpy as np
@@ -38,6 +38,8 @@ class Page:
     """A picture that grows downwards as it is drawn upon, and remembers what was written on it."""
 
     def __init__(self, width: int, height: int = 1) -> None:
+        self._height = height
+        #: higher than the page where it has grown: it grows seldom, and by much
         self._image = Image.new("RGB", (width, height), GROUND)
         self._draw = ImageDraw.Draw(self._image)
         #: every text, in the order of drawing
@@ -56,12 +58,13 @@ class Page:
     @property
     def height(self) -> int:
         """Rows so far."""
-        return self._image.height
+        return self._height
 
     def reach(self, bottom: int) -> None:
         """Make the page at least `bottom` rows high."""
-        if bottom > self.height:
-            grown = Image.new("RGB", (self.width, bottom), GROUND)
+        self._height = max(self._height, bottom)
+        if bottom > self._image.height:
+            grown = Image.new("RGB", (self.width, 2 * bottom), GROUND)
             grown.paste(self._image)
             self._image, self._draw = grown, ImageDraw.Draw(grown)
 
@@ -121,7 +124,7 @@ class Page:
 
     def pixels(self) -> Rgb:
         """Return the page as uint8, rows × columns × 3."""
-        return np.asarray(self._image)
+        return np.asarray(self._image)[: self._height]
 
 
 def line_height(size: int) -> int:
@@ -129,6 +132,8 @@ def line_height(size: int) -> int:
     return round(size * 1.32)
 
 
+# the same words are measured again and again, of one page and from page to page
+@lru_cache(maxsize=4096)
 def text_width(text: str, size: int, *, bold: bool = False) -> int:
     """Pixels that a line takes."""
     return int(np.ceil(_font(size, bold).getlength(text)))

@@ -10,11 +10,9 @@ from __future__ import annotations
 import copy
 from collections.abc import Mapping
 from datetime import datetime
-from io import BytesIO
 from types import MappingProxyType
 from typing import Final
 
-from pydicom import dcmwrite
 from pydicom.dataset import Dataset, FileMetaDataset
 from pydicom.sequence import Sequence
 from pydicom.sr.coding import Code
@@ -29,6 +27,7 @@ from mcads_node.product import (
 )
 from mcads_node.report.conditions import meet_conditions
 from mcads_node.report.content_items import code_sequence
+from mcads_node.report.encoding import encoded_file
 from mcads_node.report.mend import mended_copy
 from mcads_node.result import ReportContext
 
@@ -304,7 +303,4 @@ def finish(dataset: Dataset) -> bytes:
     meta.TransferSyntaxUID = ExplicitVRLittleEndian
     meta.ImplementationClassUID = UID(IMPLEMENTATION_CLASS_UID)
     meta.ImplementationVersionName = IMPLEMENTATION_VERSION_NAME
-    whole.file_meta = meta
-    buffer = BytesIO()
-    dcmwrite(buffer, whole, enforce_file_format=True)
-    return buffer.getvalue()
+    return encoded_file(meta, whole)

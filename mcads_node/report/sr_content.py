@@ -1,26 +1,27 @@
 """The content tree of a report: TID 1500 with a measurement group (TID 1501) per finding and image.
 
-The templates are highdicom's; what it leaves out (SEPARATE containers, an Image Library of images that lack
-attributes, comments) is added here.
+The templates are highdicom's (see ``sr_prototypes``); what it leaves out (SEPARATE containers, an Image
+Library of images that lack attributes, comments) is added here.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import replace
 
-from highdicom import sr
 from pydicom.dataset import Dataset
 
 from mcads_node import __version__
 from mcads_node.errors import ReportImpossible
 from mcads_node.finding import Algorithm, Finding
 from mcads_node.instance import InputCheck, Verdict
-from mcads_node.product import MANUFACTURER, MODEL_NAME
-from mcads_node.report import codes, content_items
+from mcads_node.report import codes, content_items, sr_prototypes
+from mcads_node.report.encoding import Fixed
 from mcads_node.report.identity import tracking_uid
 from mcads_node.report.image_library import image_library
 from mcads_node.report.sentences import sentence
 from mcads_node.report.sr_anatomy import anatomy_groups, anatomy_remarks
+from mcads_node.report.sr_prototypes import Identification, Number, Tracked
 from mcads_node.report.sr_triage import triage_groups
 from mcads_node.report.wording import UNVERIFIED, Translator, unread_texts, verdict_text
 from mcads_node.result import ImageReading, ReportContext
@@ -52,92 +53,53 @@ def content_tree(
     ReportImpossible
         A label has no code, or a text or UID cannot be written.
     """
+    root, names = Dataset(), [_name_of(reading) for reading in readings]
     try:
-        groups = list(_groups(readings, algorithm, context, tr))
-        report = sr.MeasurementReport(
-            observation_context=_observation_context(algorithm),
-            procedure_reported=codes.IMAGING_PROCEDURE,
-            imaging_measurements=groups,
-            language_of_content_item_and_descendants=sr.LanguageOfContentItemAndDescendants(
-                sr.CodedConcept.from_code(codes.language(tr.language))
-            ),
-        )
+        frame, before, measurements = sr_prototypes.frame(algorithm, tr.language)
+        groups = [*_groups(readings, algorithm, context, tr), *anatomy_groups(readings, names)]
     except (ValueError, TypeError) as error:
         raise ReportImpossible(f"the findings cannot be written as TID 1500: {error}") from error
-    # plain from here on: highdicom takes no item of another make, and its Image Library is not for CR
-    root = Dataset()
-    root.update(report[0])
-    root.ContentSequence = _with_library(report[0].ContentSequence, readings)
-    remarks = anatomy_remarks(readings, [_name_of(reading) for reading in readings], tr)
-    root.ContentSequence.append(_comments(algorithm, context, tr, remarks))
-    _separate(root)
+    measured = Dataset()
+    measured.update(measurements)
+    measured.ContentSequence = groups
+    root.update(frame)
+    # TID 1500 has the Image Library before the Imaging Measurements; highdicom's is not for CR
+    remarks = anatomy_remarks(readings, names, tr)
+    root.ContentSequence = [
+        *before,
+        image_library(readings),
+        measured,
+        _comments(algorithm, context, tr, remarks),
+    ]
     return root
-
-
-def _with_library(items: Iterable[Dataset], readings: Sequence[ImageReading]) -> list[Dataset]:
-    """Put the Image Library where TID 1500 has it: before the Imaging Measurements; to these, the anatomy."""
-    children = list(items)
-    place = next(place for place, item in enumerate(children) if item.ValueType == "CONTAINER")
-    groups = anatomy_groups(readings, [_name_of(reading) for reading in readings])
-    measurements = Dataset()
-    measurements.update(children[place])
-    measurements.ContentSequence = [*children[place].ContentSequence, *groups]
-    return [*children[:place], image_library(readings), measurements, *children[place + 1 :]]
 
 
 def _groups(
     readings: Sequence[ImageReading], algorithm: Algorithm, context: ReportContext, tr: Translator
-) -> Iterator[sr.MeasurementsAndQualitativeEvaluations]:
-    # one object in every group: the items are equal, and most of the time of a report is the making of items
+) -> Iterator[Dataset]:
     identification = _identification(readings, algorithm)
-    yield from triage_groups(readings, algorithm, context, identification, tr)
+    identified = sr_prototypes.identified(identification)
+    for triage in triage_groups(readings, algorithm, context, identified, tr):
+        yield sr_prototypes.separate(triage[0])
     for reading in readings:
-        source_image = sr.SourceImageForMeasurementGroup(
-            referenced_sop_class_uid=reading.header.SOPClassUID,
-            referenced_sop_instance_uid=reading.header.SOPInstanceUID,
-        )
-        quality = _quality_group(reading, algorithm, identification, source_image)
-        quality[0].ContentSequence.extend(_check_comments(reading, tr))
-        yield quality
+        source = sr_prototypes.source_image(reading.header.SOPClassUID, reading.header.SOPInstanceUID)
+        source_image = Fixed.of(source)
+        quality = sr_prototypes.quality_group(worst_verdict(reading.checks), identification)
+        group = quality.filled(_tracked(reading, "Input quality", "input quality", algorithm, source_image))
+        group.ContentSequence.extend(_check_comments(reading, tr))
+        yield group
         for finding in reading.findings:
-            yield _finding_group(reading, finding, algorithm, identification, source_image)
-
-
-def _finding_group(
-    reading: ImageReading,
-    finding: Finding,
-    algorithm: Algorithm,
-    identification: sr.AlgorithmIdentification,
-    source_image: sr.SourceImageForMeasurementGroup,
-) -> sr.MeasurementsAndQualitativeEvaluations:
-    coded = codes.finding_code(finding.label)
-    presence = codes.PRESENCES[finding.presence]
-    return sr.MeasurementsAndQualitativeEvaluations(
-        tracking_identifier=_tracking(reading, coded.code.meaning, finding.label, algorithm),
-        finding_type=coded.code,
-        finding_sites=[sr.FindingSite(anatomic_location=coded.site)] if coded.site else None,
-        algorithm_id=identification,
-        measurements=[_score(finding), _threshold(finding)],
-        qualitative_evaluations=[sr.QualitativeEvaluation(name=codes.PRESENCE, value=presence)],
-        source_images=[source_image],
-    )
-
-
-def _quality_group(
-    reading: ImageReading,
-    algorithm: Algorithm,
-    identification: sr.AlgorithmIdentification,
-    source_image: sr.SourceImageForMeasurementGroup,
-) -> sr.MeasurementsAndQualitativeEvaluations:
-    """Say how fit the input is; where it is not, every presence of the image is Undetermined."""
-    quality = codes.QUALITIES[worst_verdict(reading.checks)]
-    return sr.MeasurementsAndQualitativeEvaluations(
-        tracking_identifier=_tracking(reading, "Input quality", "input quality", algorithm),
-        finding_type=codes.IMAGE_QUALITY,
-        algorithm_id=identification,
-        qualitative_evaluations=[sr.QualitativeEvaluation(name=codes.QUALITY_ASSESSMENT, value=quality)],
-        source_images=[source_image],
-    )
+            score = _score(finding)
+            prototype = sr_prototypes.finding_group(
+                finding.label,
+                finding.presence,
+                (score.name, score.unit),
+                _threshold(finding),
+                identification,
+            )
+            words = codes.finding_code(finding.label).code.meaning
+            tracked = _tracked(reading, words, finding.label, algorithm, source_image)
+            yield prototype.filled(replace(tracked, score=score.value))
 
 
 def worst_verdict(checks: Sequence[InputCheck]) -> Verdict:
@@ -149,10 +111,13 @@ def worst_verdict(checks: Sequence[InputCheck]) -> Verdict:
     return Verdict.PASS
 
 
-def _tracking(reading: ImageReading, words: str, label: str, algorithm: Algorithm) -> sr.TrackingIdentifier:
-    return sr.TrackingIdentifier(
+def _tracked(
+    reading: ImageReading, words: str, label: str, algorithm: Algorithm, source_image: Dataset
+) -> Tracked:
+    return Tracked(
         uid=tracking_uid(str(reading.header.SOPInstanceUID), label, algorithm),
         identifier=f"{words} ({_name_of(reading)})",
+        source_image=source_image,
     )
 
 
@@ -162,23 +127,21 @@ def _name_of(reading: ImageReading) -> str:
     return f"{reading.view.value} image" if number is None else f"{reading.view.value} image {number}"
 
 
-def _score(finding: Finding) -> sr.Measurement:
+def _score(finding: Finding) -> Number:
     """Write the probability where the site calibrated the label; else the score, under another concept."""
     if finding.probability is not None:
-        return sr.Measurement(
-            name=codes.PROBABILITY, value=_rounded(finding.probability), unit=codes.NO_UNITS
-        )
+        return Number(name=codes.PROBABILITY, value=_rounded(finding.probability), unit=codes.NO_UNITS)
     value = _rounded(100 * finding.score)
-    return sr.Measurement(name=codes.CERTAINTY_OF_FINDING, value=value, unit=codes.PERCENT)
+    return Number(name=codes.CERTAINTY_OF_FINDING, value=value, unit=codes.PERCENT)
 
 
-def _threshold(finding: Finding) -> sr.Measurement:
+def _threshold(finding: Finding) -> Number:
     """Write the threshold on the scale of what is compared with it."""
     if finding.probability_threshold is not None:
         value, unit = finding.probability_threshold, codes.NO_UNITS
     else:
         value, unit = 100 * finding.threshold, codes.PERCENT
-    return sr.Measurement(name=codes.THRESHOLD, value=_rounded(value), unit=unit)
+    return Number(name=codes.THRESHOLD, value=_rounded(value), unit=unit)
 
 
 def _rounded(value: float) -> float:
@@ -186,8 +149,7 @@ def _rounded(value: float) -> float:
     return round(float(value), 5)
 
 
-def _identification(readings: Sequence[ImageReading], algorithm: Algorithm) -> sr.AlgorithmIdentification:
-    """TID 4019. Without manufacturer: PixelMed warns of it, and IHE AI Results leaves it empty."""
+def _identification(readings: Sequence[ImageReading], algorithm: Algorithm) -> Identification:
     parameters = [
         f"weights SHA-256: {algorithm.weights_digest}",
         *_calibration_in_words(algorithm),
@@ -196,12 +158,7 @@ def _identification(readings: Sequence[ImageReading], algorithm: Algorithm) -> s
     ]
     if algorithm.caution:
         parameters.append(f"caution: {algorithm.caution}")
-    return sr.AlgorithmIdentification(
-        name=algorithm.name,
-        version=algorithm.version,
-        parameters=parameters,
-        family=codes.ARTIFICIAL_INTELLIGENCE,
-    )
+    return Identification(name=algorithm.name, version=algorithm.version, parameters=tuple(parameters))
 
 
 def _calibration_in_words(algorithm: Algorithm) -> list[str]:
@@ -225,28 +182,12 @@ def _thresholds_in_words(readings: Sequence[ImageReading]) -> str:
     return ", ".join(by_label)
 
 
-def _observation_context(algorithm: Algorithm) -> sr.ObservationContext:
-    """TID 1004; equal to the item of Contributing Equipment Sequence that `stamp_equipment` writes."""
-    device = sr.DeviceObserverIdentifyingAttributes(
-        uid=algorithm.device_uid,
-        name=algorithm.name,
-        manufacturer_name=MANUFACTURER,
-        model_name=MODEL_NAME,
-    )
-    return sr.ObservationContext(
-        observer_device_context=sr.ObserverContext(
-            observer_type=sr.CodedConcept.from_code(codes.DEVICE), observer_identifying_attributes=device
-        )
-    )
-
-
-def _check_comments(reading: ImageReading, tr: Translator) -> list[sr.TextContentItem]:
+def _check_comments(reading: ImageReading, tr: Translator) -> list[Dataset]:
     """Say in words what every check found, since the coded value of their group is that of the worst."""
     return [
-        sr.TextContentItem(
-            name=codes.COMMENT,
-            value=f"{verdict_text(check.verdict, tr)} ({check.name}): {sentence(check.reason, tr)}",
-            relationship_type=sr.RelationshipTypeValues.CONTAINS,
+        content_items.text(
+            codes.COMMENT,
+            f"{verdict_text(check.verdict, tr)} ({check.name}): {sentence(check.reason, tr)}",
         )
         for check in reading.checks
         if check.verdict is not Verdict.PASS
@@ -263,11 +204,3 @@ def _comments(
     texts += remarks
     comments = [content_items.text(codes.COMMENT, text) for text in texts]
     return content_items.container(codes.QUALITATIVE_EVALUATIONS, comments)
-
-
-def _separate(item: Dataset) -> None:
-    """Mark every container SEPARATE: highdicom's CONTINUOUS makes text views drop the concept names."""
-    if item.ValueType == "CONTAINER":
-        item.ContinuityOfContent = "SEPARATE"
-        for child in item.get("ContentSequence", ()):
-            _separate(child)
