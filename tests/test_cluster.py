@@ -154,7 +154,7 @@ def test_a_lost_actor_and_a_lost_head_cost_a_retry_and_nothing_else(
     def events(image: str) -> list[str]:
         return [each.what for each in state.workitems.show_study(f"1.2.3.{image}").events]
 
-    def was_analysed(image: str) -> bool:
+    def is_analysed(image: str) -> bool:
         return "analysed" in events(image)
 
     with dispatching(tmp_path, compute) as state:
@@ -173,7 +173,7 @@ def test_a_lost_actor_and_a_lost_head_cost_a_retry_and_nothing_else(
                 wait_for(lambda: (compute.alive, compute.workers) == (0, 0), "the loss is noticed")
                 wait_for(lambda: not is_claimed(), "the work is given back")
                 cluster.start(processors=1)
-            wait_for(partial(was_analysed, image), f"{image} is analysed all the same")
+            wait_for(partial(is_analysed, image), f"{image} is analysed all the same")
             # the worker of before went with its actor
             assert not Path(f"/proc/{worker}").exists()
             study = state.workitems.show_study(f"1.2.3.{image}")

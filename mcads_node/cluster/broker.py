@@ -86,10 +86,13 @@ class _Broker:
         #: pieces of work that each ready actor has
         self._loads: dict[Any, int] = {}
         self._threads = ThreadPoolExecutor(settings.max_in_flight, thread_name_prefix="work")
-        options: dict[str, Any] = {"num_cpus": settings.num_cpus, "num_gpus": settings.num_gpus}
-        remote: Any = ray.remote
-        # it answers pings while it works
-        self._reader = remote(max_restarts=0, max_concurrency=settings.max_in_flight + 2, **options)(Reader)
+        self._reader: Any = ray.remote(Reader).options(
+            num_cpus=settings.num_cpus,
+            num_gpus=settings.num_gpus,
+            max_restarts=0,
+            # it answers pings while it works
+            max_concurrency=settings.max_in_flight + 2,
+        )
 
     def run(self) -> None:
         for number in range(self._settings.workers):
