@@ -12,7 +12,6 @@ from typing import Any
 
 import numpy as np
 import pytest
-from PIL import Image
 
 from mcads_node.architectures import ARCHITECTURES
 from mcads_node.classifier import Classifier, load_classifier
@@ -33,6 +32,7 @@ from mcads_node.explain import grad_cam
 from mcads_node.explain.pli import pli
 from mcads_node.infer import infer
 from mcads_node.model_store.heads import HEADS
+from mcads_node.read.picture import read_picture
 from mcads_node.resample import geometry_for, model_input
 from tests.conversion import conversion
 from tests.model_samples import DEMONSTRATION, GEOMETRY, shipped_store, small_inputs
@@ -116,9 +116,8 @@ def test_real_radiographs_have_torchs_scores_and_no_decision_changes(
     by_torch: Classifier, by_openvino: Classifier
 ) -> None:
     for file in sorted((data_dir() / "nih" / "images").iterdir())[:24]:
-        grey = np.asarray(Image.open(file).convert("L"))
-        pixels = (grey / 255 * 2048 - 1024).astype(np.float32)
-        picture = model_input(pixels, geometry_for(grey.shape[0], grey.shape[1], 224))
+        pixels = read_picture(file.read_bytes())
+        picture = model_input(pixels, geometry_for(pixels.shape[0], pixels.shape[1], 224))
         here, there = (infer(each, picture, {}, ()).findings for each in (by_openvino, by_torch))
         assert [each.presence for each in here] == [each.presence for each in there]
         np.testing.assert_allclose(

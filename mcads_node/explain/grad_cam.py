@@ -72,8 +72,9 @@ def _maps(head: NDArray[np.float32], feature_map: NDArray[np.float32]) -> NDArra
     channels, height, width = feature_map.shape
     # double: a faint map is a small difference of large sums; dividing by its maximum shows their rounding
     weights = head.astype(np.float64) / (height * width)
-    sums: NDArray[np.float64] = weights @ feature_map.reshape(channels, -1).astype(np.float64)
-    return np.asarray(np.maximum(sums, 0.0).reshape(-1, height, width))
+    sums = weights @ feature_map.reshape(channels, -1).astype(np.float64)
+    maps: NDArray[np.float64] = np.maximum(sums, 0.0).reshape(-1, height, width)
+    return maps
 
 
 def _normalised(maps: NDArray[np.float64]) -> NDArray[np.float32]:

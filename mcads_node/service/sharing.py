@@ -1,4 +1,4 @@
-"""Where analysis computes, and how much of the machine it takes: as configured, tuned, or a worker a core."""
+"""How much of the machine analysis takes: configured, else tuned, else one worker a processor."""
 
 from __future__ import annotations
 
@@ -38,6 +38,8 @@ class Share:
 def compute_of(configuration: Configuration) -> Compute | ClusterCompute:
     """Make the worker processes, or the way to those of a cluster; not yet started.
 
+    Workers of this machine are as many as configured, else tuned, else one a processor.
+
     Raises
     ------
     ConfigError
@@ -57,24 +59,14 @@ def compute_of(configuration: Configuration) -> Compute | ClusterCompute:
     return compute_with(configuration, share)
 
 
-def _chosen(configured: Literal["auto"] | int, otherwise: int) -> int:
-    return otherwise if configured == "auto" else configured
-
-
-def compute_with(configuration: Configuration, share: Share) -> Compute:
-    """Make worker processes with a share of the machine, not yet started."""
-    analysis = configuration.node.analysis
-    return Compute(_worker_settings(configuration, share), share.workers, analysis.timeout_seconds)
-
-
 def _cluster_of(configuration: Configuration, section: RaySection) -> ClusterSettings:
     if importlib.util.find_spec("ray") is None:
         message = "ray is not installed: pip install 'mcads-node[ray]'"
         raise ConfigError([Problem(file="", line=None, key="analysis.compute", message=message)])
-    # what was tuned was this machine, not those of the cluster
-    threads = _chosen(configuration.node.analysis.threads, 1)
-    share = Share(workers=section.workers, threads=threads, engine=configuration.node.analysis.engine)
-    worker = _worker_settings(configuration, share)
+    # another machine's processors were not measured
+    analysis = configuration.node.analysis
+    alone = Share(workers=section.workers, threads=_chosen(analysis.threads, 1), engine=analysis.engine)
+    worker = worker_settings(configuration, alone)
     return ClusterSettings(
         address=section.address,
         workers=section.workers,
@@ -87,8 +79,18 @@ def _cluster_of(configuration: Configuration, section: RaySection) -> ClusterSet
     )
 
 
-def _worker_settings(configuration: Configuration, share: Share) -> WorkerSettings:
-    """Say how every worker of a node is started."""
+def _chosen(configured: Literal["auto"] | int, otherwise: int) -> int:
+    return otherwise if configured == "auto" else configured
+
+
+def compute_with(configuration: Configuration, share: Share) -> Compute:
+    """Make worker processes with a share of the machine, not yet started."""
+    settings = worker_settings(configuration, share)
+    return Compute(settings, share.workers, configuration.node.analysis.timeout_seconds)
+
+
+def worker_settings(configuration: Configuration, share: Share) -> WorkerSettings:
+    """Say what every worker is started with."""
     analysis = configuration.node.analysis
     return WorkerSettings(
         models_dir=shipped_folder("models"),

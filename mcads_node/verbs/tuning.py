@@ -86,7 +86,9 @@ def shares(node: NodeConfig, count: int) -> Iterator[Share]:
     """Give the shares of `count` processors that are worth measuring: powers of two, none oversubscribed."""
     analysis = node.analysis
     steps = sorted({count, *(2**power for power in range(7) if 2**power <= count)})
-    engines: tuple[EngineName, ...] = ("auto", "torch") if analysis.engine == "auto" else (analysis.engine,)
+    engines: tuple[EngineName, ...] = (analysis.engine,)
+    if analysis.engine == "auto":
+        engines = ("auto", "torch")
     for engine in engines:
         for workers in (
             [min(each, 64) for each in steps] if analysis.workers == "auto" else [analysis.workers]
