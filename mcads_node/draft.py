@@ -73,11 +73,13 @@ class Draft:
 
     def read(self, most: int | None = None) -> bytes:
         """Give the content that came, or its first bytes; less of it where the device fails."""
-        with self._noting():
+        length = self.size if most is None else min(most, self.size)
+        try:
             self._file.flush()
-            length = self.size if most is None else min(most, self.size)
             return os.pread(self._file.fileno(), length, len(self.preface))
-        return b""
+        except OSError as error:
+            self._failure = error
+            return b""
 
     def finish(self) -> StoredFile:
         """Force it to the device, and give it its name.
@@ -120,15 +122,10 @@ class Draft:
 
     def _write(self, piece: bytes | memoryview) -> None:
         if self._failure is None:
-            with self._noting():
+            try:
                 self._file.write(piece)
-
-    @contextlib.contextmanager
-    def _noting(self) -> Iterator[None]:
-        try:
-            yield
-        except OSError as error:
-            self._failure = error
+            except OSError as error:
+                self._failure = error
 
 
 def sync_folder(folder: Path) -> None:

@@ -55,6 +55,8 @@ class Job:
     at: time | None = None
     #: whether it runs when the node starts, and not one interval later
     soon: bool = False
+    #: whether it is done once for all nodes that share a database, and not by each
+    once: bool = False
 
     def __post_init__(self) -> None:
         if (self.every is None) == (self.at is None):

@@ -58,7 +58,8 @@ def likeness(one: Map, other: Map) -> tuple[float, float] | None:
     side = max(one.shape[0], 64)
     correlation = float(spearmanr(one.ravel(), other.ravel()).statistic)
     grown = [to_source(each, square(side)) for each in (one, other)]
-    return correlation, float(structural_similarity(*grown, data_range=1.0))
+    similarity = structural_similarity(*grown, data_range=1.0)  # type: ignore[no-untyped-call]
+    return correlation, float(similarity)
 
 
 def deletion(classifier: Classifier, picture: Map, order: Sequence[int], labels: Sequence[str]) -> float:

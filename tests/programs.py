@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import os
 import shutil
 from pathlib import Path
@@ -20,6 +21,12 @@ def require_program(name: str) -> str:
 def require_file(path: Path, package: str) -> Path:
     """Path of a file that `package` installs; where it is absent, skip the test at home and fail it in CI."""
     return path if path.exists() else _absent(package)
+
+
+def require_module(name: str) -> None:
+    """Skip the test at home, and fail it in CI, where a package that is an extra is not installed."""
+    if importlib.util.find_spec(name) is None:
+        _absent(name)
 
 
 def _absent(what: str) -> NoReturn:

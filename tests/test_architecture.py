@@ -37,6 +37,7 @@ HOMES = {
     "jpeg_ls": {"read"},
     "typer": {"cli"},
     "rich": {"cli", "verbs"},
+    "ray": {"cluster"},
     "pickle": {"model_store"},  # a name of its error; see the isolated conversion
 }
 
@@ -72,7 +73,7 @@ def test_a_library_has_one_home(library: str) -> None:
 
 
 def test_the_receiving_process_and_the_verbs_start_without_torch() -> None:
-    heavy = "torch torchvision torchxrayvision highdicom pandas matplotlib scipy".split()
+    heavy = "torch torchvision torchxrayvision highdicom pandas matplotlib scipy ray".split()
     script = (
         f"import sys, mcads_node.service, mcads_node.cli; print([m for m in {heavy} if m in sys.modules])"
     )

@@ -110,7 +110,7 @@ def test_the_page_says_what_was_measured_and_why_not() -> None:
     peer = {"name": "Orthanc", "version": "1.2.3", "value": 12.0, "unit": "images/s"}
     measured = row("receiving_orthanc_1", 1.25, low=1.0, high=1.5, runs=6, peers=[peer])
     absent = missing([goal.name for goal in GOALS if goal.name != "receiving_orthanc_1"], "no\nreason")
-    text = page([measured, *absent, row("decoding", 3.0, unit="ms")])
+    text = page([measured, *absent, row("decoding", 3.0, unit="ms")], 0.25)
     assert "| `receiving_orthanc_1` | ≥ 1 × | 1.25 × | 1 … 1.5 | 6 | yes |" in text
     assert "| `receiving_orthanc_1` | Orthanc | 1.2.3 | 12 images/s |" in text
     assert "| `decoding` | 3 ms | – |" in text

@@ -679,7 +679,7 @@ def test_a_file_that_cannot_be_read_holds_up_no_other(node: Node) -> None:
 
 
 def test_one_process_looks_anew_who_has_a_destination_after_the_clock_stepped_back(node: Node) -> None:
-    lane = Lane("pacs", node.store, 1, "one")
+    lane = Lane("pacs", node.store, 1, "one", timedelta(minutes=15))
     assert lane.hold()
     # as if the clock had been set back by a day since, and another had taken it
     lane._held_until += timedelta(days=1)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 from typing import Any
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydicom import dcmwrite
@@ -81,12 +82,12 @@ def test_a_text_too_long_for_its_length_is_left_to_pydicom() -> None:
     assert len(encoded_elements(dataset)) == 12 + 70_002
 
 
-def test_what_is_fixed_is_encoded_once() -> None:
+def test_what_is_fixed_is_never_changed() -> None:
     item = Dataset()
     item.CodeValue = "A"
     fixed = Fixed.of(item)
-    # nothing writes to one; if it did, the bytes would not follow
-    fixed.CodeValue = "B"
+    with pytest.raises(TypeError, match="change a copy"):
+        fixed.CodeValue = "B"
     around = Dataset()
     around.ConceptCodeSequence = [fixed]
     assert encoded_elements(around).endswith(b"SH\x02\x00A ")

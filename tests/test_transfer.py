@@ -80,7 +80,7 @@ def usual_items(sent: bytes) -> list[tuple[int, bytes]]:
     usual = P_DATA_TF()
     usual.decode(sent)
     return [
-        (each.presentation_context_id, each.presentation_data_value)
+        (cast(int, each.presentation_context_id), cast(bytes, each.presentation_data_value))
         for each in usual.presentation_data_value_items
     ]
 
@@ -152,7 +152,7 @@ def read_with(connection: socket.socket | None, longest: int = 1000) -> Callable
 def test_a_pdu_is_read_to_its_end_and_not_further() -> None:
     here, there = socket.socketpair()
     with here, there:
-        sender = threading.Thread(target=lambda: [there.sendall(b"12345") for _ in range(5)])
+        sender = threading.Thread(target=lambda: all(there.send(b"12345") for _ in range(5)))
         sender.start()
         assert read_with(here)(18) == b"123451234512345123"
         sender.join()
@@ -316,7 +316,7 @@ def test_a_device_that_is_full_is_told_when_the_object_is_there(spool: Spool) ->
     draft._file = open(os.open("/dev/full", os.O_RDWR), "wb", 0)  # noqa: PTH123, SIM115
     draft.add(b"x" * 100_000)
     arrival = arrival_of(COMMAND, InDraft(draft))
-    kept = keep_in(spool, Nobody())(arrival)
+    kept = keep_in(spool, cast(Any, Nobody()))(arrival)
     assert kept.status == 0xA700
     assert kept.receipt is None
     assert "No space left" in str(kept.reason)

@@ -37,6 +37,7 @@ from mcads_node.config.node import (
     ReportSection,
     RequestorSection,
 )
+from mcads_node.config.ray import RaySection
 from mcads_node.config.receive import ReceiveSection
 from mcads_node.config.retention import RetentionSection
 from mcads_node.config.rules import RoutesConfig, Rule
@@ -72,6 +73,7 @@ __all__ = [
     "NodeConfig",
     "NodeSection",
     "PullSection",
+    "RaySection",
     "ReceiveSection",
     "ReconstructionSection",
     "ReportSection",

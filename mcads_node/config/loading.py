@@ -76,6 +76,9 @@ def load_configuration(path: Path, labels_of: Mapping[str, Iterable[str]]) -> Co
         problems += error.problems
         # go on with what can be known, so that the problems of all files are told together
         node = NodeConfig()
+    if node.analysis.compute == "ray" and node.ray is None:
+        line, message = document.lines.get(("analysis", "compute")), "ray takes a section ray with an address"
+        problems.append(Problem(file=str(path), line=line, key="analysis.compute", message=message))
     model = node.analysis.model
     if model not in labels_of:
         there = f"there are: {', '.join(sorted(labels_of))}"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ipaddress
+import socket
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -16,6 +17,7 @@ from mcads_node.config.disk import DiskSection
 from mcads_node.config.drift import DriftSection
 from mcads_node.config.monitoring import MonitoringSection
 from mcads_node.config.network import NetworkSection
+from mcads_node.config.ray import RaySection
 from mcads_node.config.receive import ReceiveSection
 from mcads_node.config.retention import RetentionSection
 from mcads_node.config.sources import PullSection, SourceSection
@@ -31,11 +33,18 @@ class NodeSection(Section):
     host: str = "0.0.0.0"  # noqa: S104 - a node is there to be reached; who may send is the requestors' list
     port: Port = 11112
     data_dir: Path = Path("/var/lib/mcads-node")
+    #: of this machine among those that share the database; None: its host name
+    name: Name | None = None
     database: str | None = None
     database_busy_seconds: Annotated[float, Field(ge=1, le=300)] = 15.0
     max_associations: Annotated[int, Field(ge=1, le=1000)] = 25
     max_associations_per_requestor: Annotated[int, Field(ge=1, le=1000)] = 10
     tls: TlsSection | None = None
+
+    @property
+    def machine(self) -> str:
+        """Say how this machine is called among those that share the database."""
+        return self.name or socket.gethostname()
 
     @field_validator("database")
     @classmethod
@@ -93,6 +102,7 @@ class AnalysisSection(Section):
     calibration: Annotated[tuple[AbsoluteFile, ...], WithJsonSchema(_NONE_OR_SOME)] = ()
     anatomy: Name | None = None
     reconstruction: ReconstructionSection | None = None
+    compute: Literal["local", "ray"] = "local"
     workers: Literal["auto"] | Annotated[int, Field(ge=1, le=64)] = "auto"
     timeout_seconds: Annotated[float, Field(gt=0, le=3600)] = 120.0
     memory_limit_mib: Annotated[int, Field(ge=1024)] = 4096
@@ -117,6 +127,7 @@ class NodeConfig(Section):
     sources: dict[Name, SourceSection] = Field(default_factory=dict)
     pull: dict[Name, PullSection] = Field(default_factory=dict)
     analysis: AnalysisSection = AnalysisSection()
+    ray: RaySection | None = None
     report: ReportSection = ReportSection()
     network: NetworkSection = NetworkSection()
     receive: ReceiveSection = ReceiveSection()

@@ -21,10 +21,12 @@ object again whose status it had no time to record; the peer gets the same bytes
 
 from __future__ import annotations
 
+import threading
 import time
 
 import structlog
 
+from mcads_node import pulse
 from mcads_node.deliver.courier import Courier
 from mcads_node.deliver.lane import Lane
 from mcads_node.deliver.terms import DeliveryQueue, DeliverySettings, Shelves, Terms, Transfer, outcome_of
@@ -33,6 +35,9 @@ from mcads_node.errors import NodeError
 __all__ = ["Deliverer", "DeliveryQueue", "DeliverySettings", "Shelves", "Terms", "Transfer", "outcome_of"]
 
 log = structlog.stdlib.get_logger(__name__)
+
+#: the keeper may wait for the database for minutes
+_SILENCE_SECONDS = 900.0
 
 
 class Deliverer:
@@ -53,9 +58,11 @@ class Deliverer:
         self._queue = queue
         self._lanes: dict[str, Lane] = {}
         self._couriers: dict[str, tuple[Courier, ...]] = {}
+        self._stopping = threading.Event()
+        self._keeper = threading.Thread(target=self._keep, name="deliver-keeper", daemon=True)
         for name in settings.destinations:
             count = settings.terms_of(name).associations
-            lane = self._lanes[name] = Lane(name, queue, count, settings.holder)
+            lane = self._lanes[name] = Lane(name, queue, count, settings.holder, settings.hold)
             self._couriers[name] = tuple(
                 Courier(lane, settings, queue, shelves, number) for number in range(1, count + 1)
             )
@@ -68,6 +75,7 @@ class Deliverer:
                 self._queue.waive_commitment(name)
         for courier in self._all():
             courier.start()
+        self._keeper.start()
 
     def poke(self, destination: str | None = None) -> None:
         """Say that there may be something to send, to one destination or to any."""
@@ -80,9 +88,11 @@ class Deliverer:
         """Stop between objects; True where every thread has ended within the time given."""
         for courier in self._all():
             courier.stop()
+        self._stopping.set()
         deadline = time.monotonic() + grace_seconds
         for courier in self._all():
             courier.join(max(0.0, deadline - time.monotonic()))
+        self._keeper.join(max(0.0, deadline - time.monotonic()))
         for name, lane in self._lanes.items():
             if not any(courier.is_alive() for courier in self._couriers[name]):
                 self._let_go(lane)
@@ -99,6 +109,18 @@ class Deliverer:
 
     def _all(self) -> tuple[Courier, ...]:
         return tuple(courier for couriers in self._couriers.values() for courier in couriers)
+
+    def _keep(self) -> None:
+        """Say again and again whose the destinations are: a process that does not is dead."""
+        every = self._settings.hold.total_seconds() / 6
+        while not self._stopping.wait(every):
+            pulse.beat(within=_SILENCE_SECONDS + every)
+            for lane in self._lanes.values():
+                try:
+                    lane.keep()
+                except NodeError as error:
+                    log.warning("delivery.interrupted", destination=lane.destination, error=str(error))
+        pulse.rest()
 
     def _let_go(self, lane: Lane) -> None:
         try:

@@ -14,11 +14,6 @@ from mcads_node.workitems import Delivery
 #: objects sent over one association; few kinds of object, so few contexts
 BATCH = 50
 
-#: how long a process has a destination for itself, and how much of that must be left before an object is
-#: sent: more than the longest time that an object takes
-_HOLD = timedelta(minutes=15)
-_LEAST_LEFT = timedelta(minutes=10)
-
 
 class Lane:
     """Shares out the deliveries of one destination among the couriers of this process.
@@ -36,13 +31,18 @@ class Lane:
         How many there are.
     holder
         Name of this process.
+    hold
+        How long it has the destination for itself without a sign of life (`keep`); the same for all.
     """
 
-    def __init__(self, destination: str, queue: DeliveryQueue, couriers: int, holder: str) -> None:
+    def __init__(
+        self, destination: str, queue: DeliveryQueue, couriers: int, holder: str, hold: timedelta
+    ) -> None:
         self.destination = destination
         self._queue = queue
         self._couriers = couriers
         self._holder = holder
+        self._hold = hold
         self._lock = threading.Lock()
         #: deliveries in hand, by study
         self._in_hand: dict[int, int] = {}
@@ -70,15 +70,21 @@ class Lane:
                 self._in_hand.pop(each.study_number, None)
 
     def hold(self) -> bool:
-        """Have the destination for this process, for long enough to send one object more."""
+        """Have the destination for this process, for long enough to say so again before it ends."""
         now = datetime.now(UTC)
         # more than a whole hold is left where the clock stepped back: then another may take it
-        if not _LEAST_LEFT <= self._held_until - now <= _HOLD:
-            until = now + _HOLD
+        if not self._hold * 2 / 3 <= self._held_until - now <= self._hold:
+            until = now + self._hold
             if not self._queue.hold_destination(self.destination, self._holder, until):
                 return False
             self._held_until = until
         return True
+
+    def keep(self) -> None:
+        """Go on having the destination, if this process has it: an object may take long."""
+        with self._lock:
+            if self._held_until > datetime.now(UTC):
+                self.hold()
 
     @property
     def is_served_by_others(self) -> bool:

@@ -145,6 +145,8 @@ class DeliverySettings:
     poll_seconds: float = 5.0
     #: name of this process among those that deliver
     holder: str = "deliverer"
+    #: a destination is this process's for so long after it was last heard of; the same for all
+    hold: timedelta = timedelta(minutes=15)
     #: told of each association; must neither raise nor wait
     observer: Callable[[Transfer], None] | None = None
     #: told of each answer to a request for Storage Commitment; likewise

@@ -14,18 +14,19 @@ from collections.abc import Callable, Mapping
 from concurrent.futures import Future
 from dataclasses import dataclass
 from datetime import timedelta
-from typing import Any
+from typing import Any, Protocol
 
 import structlog
 
 from mcads_node import pulse
-from mcads_node.compute import Compute
 from mcads_node.config import RuleBook
 from mcads_node.dispatch.briefing import Briefing
 from mcads_node.dispatch.ledger import Claim, Ending, Ledger, claim_of, tell_lost
 from mcads_node.errors import NodeError, TransientError
+from mcads_node.instance import Declined
 from mcads_node.profile import Profile
 from mcads_node.state import State
+from mcads_node.task import Analysis, AnalysisRequest, Composed, ReportRequest
 from mcads_node.workitems import Kind, Workitem
 
 log = structlog.stdlib.get_logger(__name__)
@@ -48,6 +49,20 @@ class DispatchSettings:
     idle_seconds: float = 1.0
 
 
+class Hands(Protocol):
+    """Where work is done, as far as dispatch has to know: on this machine, or on a cluster."""
+
+    @property
+    def workers(self) -> int:
+        """How much can be worked on now; it may change at any time."""
+
+    def analyse(self, request: AnalysisRequest) -> Future[Analysis | Declined]:
+        """Submit one image."""
+
+    def compose(self, requests: tuple[ReportRequest, ...]) -> Future[Composed]:
+        """Submit one study's reports."""
+
+
 class Dispatcher:
     """Moves work from the durable state to the workers and back.
 
@@ -66,7 +81,7 @@ class Dispatcher:
     def __init__(
         self,
         state: State,
-        compute: Compute,
+        compute: Hands,
         *,
         profiles: Mapping[str, Profile],
         poke_delivery: Callable[[], None],

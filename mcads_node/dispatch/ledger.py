@@ -13,11 +13,11 @@ import structlog
 
 from mcads_node import metrics
 from mcads_node.compute import WorkerLost
+from mcads_node.draft import StoredFile
 from mcads_node.errors import FileUnreadable, NodeError, PermanentError, TransientError
 from mcads_node.instance import Declined
 from mcads_node.profile import DEFAULT, Profile
 from mcads_node.result import Rendition
-from mcads_node.spool import StoredFile
 from mcads_node.state import State
 from mcads_node.task import Analysis, Composed
 from mcads_node.triage_level import decisive

@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
+from pathlib import Path
 from types import MappingProxyType
 from typing import Annotated, Final, Literal, Self
 from urllib.parse import urlsplit
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+
+from mcads_node.errors import ConfigError, Problem
+from mcads_node.yamlfile import read_document
 
 #: names of models: they become folder names, so nothing that could leave the folder
 NAME_PATTERN = r"^[a-z0-9]+(?:[._-][a-z0-9]+)*$"
@@ -225,3 +229,15 @@ class AutoencoderManifest(ModelManifest):
 KINDS: Final[Mapping[str, type[ModelManifest]]] = MappingProxyType(
     {"classifier": Manifest, "segmentation": SegmentationManifest, "autoencoder": AutoencoderManifest}
 )
+
+
+def read_manifest(path: Path) -> ModelManifest:
+    """Read the manifest at `path` as what it says it is; raises ConfigError with every problem found."""
+    document = read_document(path)
+    kind = document.plain.get("kind", "classifier") if isinstance(document.plain, dict) else "classifier"
+    if not isinstance(kind, str) or kind not in KINDS:
+        message = f"expected one of {', '.join(KINDS)}; found {kind!r}"
+        raise ConfigError(
+            [Problem(file=str(path), line=document.lines.get(("kind",)), key="kind", message=message)]
+        )
+    return document.fit(KINDS[kind])

@@ -18,7 +18,7 @@ from enum import StrEnum
 from pathlib import Path
 from typing import TypeVar
 
-from mcads_node.errors import ConfigError, ModelUnusable, Problem, TransientError
+from mcads_node.errors import ModelUnusable, TransientError
 from mcads_node.model_store.download import Progress, download
 from mcads_node.model_store.manifest import (
     KINDS,
@@ -30,9 +30,9 @@ from mcads_node.model_store.manifest import (
     ModelManifest,
     SegmentationManifest,
     Shipped,
+    read_manifest,
 )
 from mcads_node.model_store.weights_files import alone, convert, digest_of, write_durably
-from mcads_node.yamlfile import read_document
 
 _MANIFEST = "manifest.yaml"
 _WEIGHTS = "weights.safetensors"
@@ -93,7 +93,7 @@ class ModelStore:
         path = self._models_dir / name / _MANIFEST
         if not _is_name(name) or not path.is_file():
             raise ModelUnusable(f"there is no model {name!r}; the models are: {', '.join(self.list())}")
-        manifest = _read_manifest(path)
+        manifest = read_manifest(path)
         if manifest.name != name:
             raise ModelUnusable(f"{path}: expected name: {name}, as the folder's; found {manifest.name}")
         return manifest
@@ -279,17 +279,6 @@ class ModelStore:
         if isinstance(manifest.source, Shipped):
             del folders[0]
         return next((folder / _WEIGHTS for folder in folders if (folder / _WEIGHTS).is_file()), None)
-
-
-def _read_manifest(path: Path) -> ModelManifest:
-    document = read_document(path)
-    kind = document.plain.get("kind", "classifier") if isinstance(document.plain, dict) else "classifier"
-    if not isinstance(kind, str) or kind not in KINDS:
-        message = f"expected one of {', '.join(KINDS)}; found {kind!r}"
-        raise ConfigError(
-            [Problem(file=str(path), line=document.lines.get(("kind",)), key="kind", message=message)]
-        )
-    return document.fit(KINDS[kind])
 
 
 def _is_name(name: str) -> bool:

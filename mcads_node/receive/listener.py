@@ -171,10 +171,10 @@ class _Vigilance:
 
     def _receive_primitive(self, primitive: P_DATA) -> None:
         dimse = self._association.dimse
-        if dimse.message is None:
-            dimse.message = self._new_message()
         waiting = 0 if dimse.msg_queue.empty() else self._waiting
-        length = _length(dimse.message) + sum(len(data) for _, data in primitive.presentation_data_value_list)
+        length = _length(self._message()) + sum(
+            len(data) for _, data in primitive.presentation_data_value_list
+        )
         longest = self._listener.longest_message
         if longest is not None and waiting + length > longest:
             self._refuse_to_grow()
@@ -189,9 +189,14 @@ class _Vigilance:
             # Evt19 of PS3.8 table 9-10, an invalid PDU: answered by an abort
             self._association.dul.event_queue.put("Evt19")
 
-    def _new_message(self) -> DIMSEMessage:
-        message, association = DIMSEMessage(), self._association
-        message.data_set = Incoming(lambda: self._listener.begin(association, message))
+    def _message(self) -> DIMSEMessage:
+        """Give the message that comes; one that begins is put where its data set goes to a file."""
+        association = self._association
+        message = association.dimse.message
+        if message is None:
+            begun = association.dimse.message = DIMSEMessage()
+            begun.data_set = Incoming(lambda: self._listener.begin(association, begun))
+            return begun
         return message
 
     def _let_go(self) -> None:
@@ -251,10 +256,8 @@ class _Vigilance:
             self._association.dul.to_user_queue.put(None)
 
 
-def _length(message: DIMSEMessage | None) -> int:
+def _length(message: DIMSEMessage) -> int:
     """Bytes that have come of a message."""
-    if message is None:
-        return 0
     return message.encoded_command_set.tell() + cast(BytesIO, message.data_set).tell()
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Callable, Iterator
-from typing import Any
+from typing import Any, cast
 
 from pynetdicom.association import Association
 from pynetdicom.pdu import P_DATA_TF
@@ -26,13 +26,13 @@ _ITEM = struct.Struct(">IB")
 
 def shorten(association: Association, transport: AssociationSocket, longest: int) -> None:
     """Have an association that has not begun read PDUs the short way, none longer than `longest` bytes."""
-    transport.recv = reader(transport, longest)  # type: ignore[method-assign]
+    transport.recv = reader(transport, longest)  # type: ignore[method-assign, assignment]
     usual = association.dul._decode_pdu
 
     def decode_pdu(pdu: bytearray) -> tuple[Any, str]:
         return (decode(pdu), _RECEIVED) if pdu[0] == _P_DATA_TF else usual(pdu)
 
-    association.dul._decode_pdu = decode_pdu  # type: ignore[method-assign]
+    association.dul._decode_pdu = decode_pdu  # type: ignore[method-assign, assignment]
 
 
 def reader(transport: AssociationSocket, longest: int) -> Callable[[int], bytearray]:
@@ -63,7 +63,8 @@ def decode(pdu: bytearray) -> P_DATA_TF:
 def _item(context_id: int, fragment: memoryview) -> PresentationDataValueItem:
     item = PresentationDataValueItem()
     item.presentation_context_id = context_id
-    item.presentation_data_value = fragment
+    # as good as bytes for all that pynetdicom does with it
+    item.presentation_data_value = cast(bytes, fragment)
     return item
 
 

@@ -119,10 +119,11 @@ def _segment(of: StructureCode, header: Dataset, making: Making, threshold: floa
     segment.SegmentAlgorithmName = line(algorithm.name)
     segment.SegmentationAlgorithmIdentificationSequence = [_identification(algorithm, threshold)]
     segment.SegmentedPropertyCategoryCodeSequence = code_sequence(_CATEGORY)
-    segment.SegmentedPropertyTypeCodeSequence = code_sequence(of.code)
+    kind = Dataset()
+    kind.update(code_sequence(of.code)[0])
     if of.laterality is not None:
-        modifier = code_sequence(of.laterality)
-        segment.SegmentedPropertyTypeCodeSequence[0].SegmentedPropertyTypeModifierCodeSequence = modifier
+        kind.SegmentedPropertyTypeModifierCodeSequence = code_sequence(of.laterality)
+    segment.SegmentedPropertyTypeCodeSequence = [kind]
     segment.TrackingID = f"{of.meaning} ({wording.source_text(header)})"
     segment.TrackingUID = identity.tracking_uid(str(header.SOPInstanceUID), of.structure, algorithm)
     return segment

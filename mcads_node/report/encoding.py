@@ -54,6 +54,12 @@ class Fixed(Dataset):
         fixed.encoded = encoded_elements(fixed)
         return fixed
 
+    def __setitem__(self, key: Any, element: Any) -> None:
+        """Put an element in while it is being made; raises TypeError afterwards."""
+        if "encoded" in self.__dict__:
+            raise TypeError("a fixed item is never changed, since others hold it too: change a copy")
+        super().__setitem__(key, element)
+
 
 def encoded_file(meta: FileMetaDataset, dataset: Dataset) -> bytes:
     """Encode a Part 10 file.

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -17,7 +18,7 @@ from mcads_node.retention import RetentionPolicy, retention_job
 from mcads_node.service.peers import PeerWatch
 from mcads_node.state import State
 from mcads_node.tend import Job
-from mcads_node.workitems import LeaseWatch
+from mcads_node.workitems import LeaseWatch, Stewardship
 
 log = structlog.stdlib.get_logger(__name__)
 
@@ -28,6 +29,19 @@ _DISK_EVERY = timedelta(seconds=30)
 _HOURS_EVERY = timedelta(minutes=1)
 _ORPHANS_EVERY = timedelta(hours=6)
 _RETENTION_EVERY = timedelta(hours=1)
+
+
+def once_for_all(jobs: Iterable[Job], stewardship: Stewardship) -> list[Job]:
+    """Have what is done once for all nodes that share a database done by the one that has the stewardship."""
+
+    def alone(run: Callable[[], None]) -> Callable[[], None]:
+        def run_if_ours() -> None:
+            if stewardship.have():
+                run()
+
+        return run_if_ours
+
+    return [replace(job, run=alone(job.run)) if job.once else job for job in jobs]
 
 
 def jobs_of(state: State, lease: timedelta, poke_dispatch: Callable[[], None]) -> list[Job]:
@@ -45,8 +59,14 @@ def jobs_of(state: State, lease: timedelta, poke_dispatch: Callable[[], None]) -
     watch = LeaseWatch(state.workitems, lease)
     return [
         Job(name="expire-leases", run=lambda: expire_leases(watch, poke_dispatch), every=watch.every),
-        Job(name="keep-hours", run=lambda: keep_hours(state, poke_dispatch), every=_HOURS_EVERY, soon=True),
-        Job(name="remove-orphans", run=lambda: remove_orphans(state), every=_ORPHANS_EVERY),
+        Job(
+            name="keep-hours",
+            run=lambda: keep_hours(state, poke_dispatch),
+            every=_HOURS_EVERY,
+            soon=True,
+            once=True,
+        ),
+        Job(name="remove-orphans", run=lambda: remove_orphans(state), every=_ORPHANS_EVERY, once=True),
     ]
 
 
@@ -65,10 +85,10 @@ def upkeep_jobs(config: NodeConfig, state: State, peers: PeerWatch, stopping: th
         Set when the node stops: long jobs end early.
     """
     retain = retention_job(state, retention_policy(config.retention), stopping)
-    jobs = [Job(name="delete-old-files", run=retain, every=_RETENTION_EVERY)]
+    jobs = [Job(name="delete-old-files", run=retain, every=_RETENTION_EVERY, once=True)]
     if config.backup.directory is not None:
         backup = _backup_of(config.backup, config.backup.directory, state, stopping)
-        jobs.append(Job(name="backup", run=backup, at=config.backup.at))
+        jobs.append(Job(name="backup", run=backup, at=config.backup.at, once=True))
     if config.tending.echo_minutes is not None:
         every = timedelta(minutes=config.tending.echo_minutes)
         jobs.append(Job(name="echo-destinations", run=peers.look, every=every, soon=True))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import socket
 import threading
 from collections.abc import Callable, Collection
 from contextlib import ExitStack
@@ -13,6 +12,7 @@ from pathlib import Path
 import structlog
 
 from mcads_node import __version__
+from mcads_node.cluster import ClusterCompute
 from mcads_node.compute import Compute
 from mcads_node.config import Configuration, RuleBook, known_to, load_rules
 from mcads_node.deliver.deliverer import Deliverer, DeliverySettings, Shelves
@@ -34,7 +34,7 @@ from mcads_node.service.configured import (
 from mcads_node.service.delivering import all_of, count_commitment, count_transfer, terms_of
 from mcads_node.service.drifting import DriftWatch
 from mcads_node.service.intake import Intake, Pokes
-from mcads_node.service.jobs import disk_job, jobs_of, upkeep_jobs
+from mcads_node.service.jobs import disk_job, jobs_of, once_for_all, upkeep_jobs
 from mcads_node.service.peers import PeerWatch
 from mcads_node.service.pulling import pull_jobs
 from mcads_node.service.receiver import Receiver
@@ -42,7 +42,7 @@ from mcads_node.service.roles import ALL_ROLES, Role
 from mcads_node.service.watch import Watch, Watched, alert_job
 from mcads_node.state import open_state
 from mcads_node.tend import Tender
-from mcads_node.workitems import KEPT, RELOADED
+from mcads_node.workitems import DELIVERIES, KEPT, RELOADED, WORK, Listener
 
 log = structlog.stdlib.get_logger(__name__)
 
@@ -54,7 +54,8 @@ WORK_GRACE_SECONDS = 30.0
 class Node:
     """The parts of a node that this process runs, in the order in which they are started.
 
-    Parts of one process wake each other up; those of other processes look for work by themselves.
+    Parts of one process wake each other up. On PostgreSQL those of other processes hear of work, too; and all
+    look for it by themselves.
 
     Parameters
     ----------
@@ -76,7 +77,7 @@ class Node:
         self._state = open_state(configuration.node)
         self._stops.callback(self._state.close)
         self._disk = disk_guard_of(configuration.node)
-        self._name = f"{socket.gethostname()}/{node.ae_title}"
+        self._name = f"{node.machine}/{node.ae_title}"
         self._audit = audit_of(configuration, self._state)
         self._lease = timedelta(seconds=configuration.node.analysis.lease_seconds)
         destinations = configuration.node.destinations
@@ -91,7 +92,8 @@ class Node:
         jobs = jobs_of(self._state, self._lease, pokes.dispatch) if Role.TEND in roles else None
         watched = self._watched()
         self._watch = Watch(watched)
-        alerts = alert_job(watched)
+        self._stewardship = self._state.workitems.stewardship()
+        alerts = alert_job(watched, self._stewardship)
         stopping = threading.Event()
         addresses = {name: destination_address(each, self._tls) for name, each in destinations.items()}
         #: whether each destination answers; asked where the role tend runs
@@ -101,7 +103,12 @@ class Node:
         looks = [disk_job(self._disk), alerts, *watched.backups.jobs(), *drift]
         self._intake = Intake(configuration, self._state, self._disk, self._audit, pokes)
         pulls = pull_jobs(configuration.node, self._state, self._intake.keep, self._tls, stopping)
-        self._tender = None if jobs is None else Tender([*jobs, *looks, *upkeep, *pulls], stopping)
+        self._tender = (
+            None
+            if jobs is None
+            else Tender(once_for_all([*jobs, *looks, *upkeep, *pulls], self._stewardship), stopping)
+        )
+        self._listener = self._make_listener()
         self._receiver = (
             Receiver(configuration, self._state, self._intake, self._audit, self._tls)
             if Role.RECEIVE in roles
@@ -133,6 +140,7 @@ class Node:
                 profiles=profiles,
                 terms={name: terms_of(each) for name, each in destinations.items()},
                 holder=self._name,
+                hold=2 * self._lease,
                 observer=all_of((count_transfer, partial(tell_sent, self._audit))),
                 on_commitment=count_commitment,
             ),
@@ -140,7 +148,7 @@ class Node:
             Shelves(results=self._state.results, received=self._state.spool),
         )
 
-    def _make_dispatcher(self, compute: Compute, profiles: dict[str, Profile]) -> Dispatcher:
+    def _make_dispatcher(self, compute: Compute | ClusterCompute, profiles: dict[str, Profile]) -> Dispatcher:
         dispatcher = Dispatcher(
             self._state,
             compute,
@@ -150,6 +158,16 @@ class Node:
         )
         dispatcher.use_rules(self._configuration.book)
         return dispatcher
+
+    def _make_listener(self) -> Listener | None:
+        """Hear of what other nodes put into a database that is shared."""
+        heard: dict[str, Callable[[str], None]] = {}
+        dispatcher, deliverer = self._dispatcher, self._deliverer
+        if dispatcher is not None:
+            heard[WORK] = lambda _nothing: dispatcher.poke()
+        if deliverer is not None:
+            heard[DELIVERIES] = lambda destination: deliverer.poke(destination or None)
+        return self._state.workitems.listener(heard) if heard else None
 
     def start(self) -> None:
         """Start; the receiver comes last, so that nothing is accepted that could not be worked on.
@@ -166,12 +184,15 @@ class Node:
         if self._compute is not None:
             self._start_compute(self._compute)
         if self._tender is not None:
+            self._stops.callback(self._stewardship.let_go)
             self._start(self._tender.start, self._tender.stop)
         if self._deliverer is not None:
             self._start(self._deliverer.start, self._deliverer.stop)
         if self._dispatcher is not None:
             self._accept(self._configuration.book, "start")
             self._start(self._dispatcher.start, partial(self._dispatcher.stop, WORK_GRACE_SECONDS))
+        if self._listener is not None:
+            self._start(self._listener.start, self._listener.stop)
         if self._receiver is not None:
             self._start(self._receiver.start, partial(self._receiver.stop, RECEIVE_GRACE_SECONDS))
         self._note("started", f"version {__version__}: {', '.join(sorted(self._roles))}")
@@ -179,7 +200,7 @@ class Node:
         self._is_started = True
         tell_of(self._tls)
 
-    def _start_compute(self, compute: Compute) -> None:
+    def _start_compute(self, compute: Compute | ClusterCompute) -> None:
         # what an earlier run of this node held when it died is nobody's now
         for lease in self._state.workitems.expire_leases(held_by=self._name):
             log.warning("work.lease_expired", workitem=lease.number, reason=lease.reason)

@@ -115,7 +115,7 @@ def pull_jobs(
         )
         pull = ScheduledPull(name, source, section, hands, state)
         every = None if section.every_minutes is None else timedelta(minutes=section.every_minutes)
-        jobs.append(Job(name=f"pull-{name}", run=pull.run, every=every, at=section.at))
+        jobs.append(Job(name=f"pull-{name}", run=pull.run, every=every, at=section.at, once=True))
     return jobs
 
 

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import fcntl
 import os
-import socket
 from collections.abc import Collection, Iterator
 from contextlib import ExitStack, contextmanager
 from enum import StrEnum
@@ -103,7 +102,7 @@ def holder_of(config: NodeConfig, role: Role) -> int | None:
 
 def _lock_name(config: NodeConfig, role: Role) -> str:
     # on a network file system a lock may hold for all machines
-    machine = "" if config.node.database is None else f".{socket.gethostname()}"
+    machine = "" if config.node.database is None else f".{config.node.machine}"
     return f"lock.{role}{machine}"
 
 

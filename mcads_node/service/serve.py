@@ -24,7 +24,7 @@ from mcads_node.service.roles import ALL_ROLES, Role, alone_in
 log = structlog.stdlib.get_logger(__name__)
 
 #: threads without which the node would stand still and look alive
-_VITAL_THREADS = ("dispatch", "deliver-", "compute", "receiver", "tend-clock")
+_VITAL_THREADS = ("dispatch", "deliver-", "compute", "receiver", "tend-clock", "listen")
 _THREAD_DEATH = -1
 #: seconds until a signal is noticed at the latest
 _LONGEST_WAIT = 0.5

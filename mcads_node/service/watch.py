@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import socket
 import time
 from collections import deque
 from collections.abc import Callable, Collection, Mapping
@@ -28,7 +27,7 @@ from mcads_node.service.drifting import DriftWatch
 from mcads_node.service.roles import ALL_ROLES, Role
 from mcads_node.state import State
 from mcads_node.tend import Job
-from mcads_node.workitems import Backlog
+from mcads_node.workitems import Backlog, Stewardship
 
 ALERT_EVERY = timedelta(seconds=60)
 #: the clock's job that gives its signs of life runs every minute
@@ -109,8 +108,8 @@ def monitoring_port(port: int | None, roles: Collection[Role]) -> int | None:
     return port + next(offset for role, offset in _OFFSETS.items() if role in roles)
 
 
-def alert_job(watched: Watched) -> Job:
-    """Make the job that alerts."""
+def alert_job(watched: Watched, stewardship: Stewardship) -> Job:
+    """Make the job that alerts, where no other node does so for all that share the database."""
     config = watched.configuration.node
     alerts = config.alerts
     settings = AlertSettings(
@@ -124,7 +123,9 @@ def alert_job(watched: Watched) -> Job:
 
     def run() -> None:
         pulse.beat(within=_SILENCE_SECONDS, name=_TENDER)
-        alerter.run()
+        # what one told, another would take back that does not find it on its own machine
+        if stewardship.have():
+            alerter.run()
 
     return Job(name="alert", run=run, every=ALERT_EVERY, soon=True)
 
@@ -166,7 +167,7 @@ def status_line(watched: Watched) -> str:
 
 def _view(watched: Watched, losses: _Losses) -> MachineView:
     return MachineView(
-        host=socket.gethostname(),
+        host=watched.configuration.node.node.machine,
         room=watched.disk.room().value,
         free_bytes=_free(watched.disk),
         certificates=watched.certificates(),

@@ -10,6 +10,7 @@
   to be done for it; ``planning``, ``extent`` and ``outgoing`` what several of them share
 * ``ruling`` which rules were used, and what they can be tried on
 * ``backlog``, ``alerting``, ``watching``, ``chronicle``, ``drifting`` what is told of all this
+* ``listening`` how a process hears of new work, ``stewardship`` which one does what is done once for all
 * ``store`` puts them together
 """
 
@@ -19,6 +20,7 @@ from mcads_node.workitems.chronicle import EventLine
 from mcads_node.workitems.copying import Snapshot, database_is_empty, load_dump
 from mcads_node.workitems.drifting import ScoredImage, Span
 from mcads_node.workitems.lease_watch import LeaseWatch
+from mcads_node.workitems.listening import DELIVERIES, WORK, Listener
 from mcads_node.workitems.moving import HeldInstance, Released
 from mcads_node.workitems.outcomes import (
     CommitmentOutcome,
@@ -65,14 +67,17 @@ from mcads_node.workitems.records import (
 from mcads_node.workitems.retention import FileKind
 from mcads_node.workitems.retracting import REJECTION_NOTE, Retractable, Retraction
 from mcads_node.workitems.ruling import KEPT, RELOADED, Answered, RulesVersion, TriedInstance
+from mcads_node.workitems.stewardship import Stewardship
 from mcads_node.workitems.store import Workitems, now_utc, open_store
 from mcads_node.workitems.turned_away import TurnedAway, TurnedAwayRecord
 from mcads_node.workitems.undelivered import DeadLetter, DestinationLine
 
 __all__ = [
+    "DELIVERIES",
     "KEPT",
     "REJECTION_NOTE",
     "RELOADED",
+    "WORK",
     "AlertEntry",
     "AnalysedImage",
     "Answered",
@@ -100,6 +105,7 @@ __all__ = [
     "Kind",
     "Lease",
     "LeaseWatch",
+    "Listener",
     "LostLease",
     "Outcome",
     "Purpose",
@@ -118,6 +124,7 @@ __all__ = [
     "ShadowWish",
     "Snapshot",
     "Span",
+    "Stewardship",
     "Stored",
     "StoredResult",
     "Stuck",

@@ -15,7 +15,7 @@ import os
 import sqlite3
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -92,6 +92,30 @@ class Database:
         """Begin a transaction that reads one consistent state and never waits for writers."""
         with translated(), self._reader.begin() as connection:
             yield connection
+
+    @contextmanager
+    def session(self) -> Iterator[Connection]:
+        """Give a server's connection for oneself, without transactions, for as long as the block runs.
+
+        Raises
+        ------
+        TransientError
+            It cannot be had, or broke.
+        """
+        with translated(), ExitStack() as undo:
+            connection = undo.enter_context(self._engine.connect())
+            connection.execution_options(isolation_level="AUTOCOMMIT")
+            # it would be missing in the pool, and is nobody else's when it comes back
+            connection.detach()
+            yield connection
+
+    @contextmanager
+    def listening(self, *channels: str) -> Iterator[Any]:
+        """Give a driver's connection that hears notices on these channels; see `session`."""
+        with self.session() as connection, translated_of_driver():
+            for channel in channels:
+                connection.exec_driver_sql(f"LISTEN {channel}")
+            yield connection.connection.dbapi_connection
 
     def close(self) -> None:
         """Close every connection that is not in use."""
@@ -203,6 +227,20 @@ def translated() -> Iterator[None]:
         raise as_node_error(error) from None
     except (SQLAlchemyError, sqlite3.Error) as error:
         raise as_node_error(error) from error
+
+
+@contextmanager
+def translated_of_driver() -> Iterator[None]:
+    """Map what a server's driver raises where it is spoken to directly."""
+    try:
+        yield
+    except NodeError:
+        raise
+    except Exception as error:
+        # every driver's errors are of this name (PEP 249), whichever is installed
+        if any(kind.__name__ == "OperationalError" for kind in type(error).__mro__):
+            raise TransientError(f"the database cannot be reached: {error}") from error
+        raise
 
 
 def as_node_error(error: SQLAlchemyError | sqlite3.Error) -> NodeError:

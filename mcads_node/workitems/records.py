@@ -8,12 +8,12 @@ from datetime import datetime, timedelta
 from enum import StrEnum
 
 from mcads_node.backoff import RetryPolicy
+from mcads_node.draft import StoredFile
 from mcads_node.finding import Algorithm, Finding
 from mcads_node.instance import InputCheck, ReceivedInstance, View
 from mcads_node.priority import Priority
 from mcads_node.result import ObjectKind, ResultObject
 from mcads_node.schedule import Schedule
-from mcads_node.spool import StoredFile
 from mcads_node.structure import AnatomyReading
 from mcads_node.triage_level import Triage
 

@@ -40,6 +40,7 @@ from mcads_node.workitems.engine import Database
 from mcads_node.workitems.holding import Holding
 from mcads_node.workitems.keeping import Keeping
 from mcads_node.workitems.later import Later
+from mcads_node.workitems.listening import Listener
 from mcads_node.workitems.overview import InstanceRecord, QuarantinedWork, Retried, StudyLine, StudyRecord
 from mcads_node.workitems.records import (
     Handling,
@@ -59,6 +60,7 @@ from mcads_node.workitems.records import (
 from mcads_node.workitems.retracting import Retractable, Retraction
 from mcads_node.workitems.ruling import Ruling
 from mcads_node.workitems.schema import installation
+from mcads_node.workitems.stewardship import Stewardship
 from mcads_node.workitems.turned_away import Gatekeeping
 from mcads_node.workitems.watching import Watching
 
@@ -117,6 +119,14 @@ class Workitems(Gatekeeping, Delivering, Holding, Keeping, Later, Watching, Chro
     def close(self) -> None:
         """Close the database; the last to close folds the write-ahead log in."""
         self._database.close()
+
+    def listener(self, heard: Mapping[str, Callable[[str], None]]) -> Listener | None:
+        """Give a thread that calls who is to hear of new work; None on SQLite, where nothing rings."""
+        return None if self._database.is_sqlite else Listener(self._database, heard)
+
+    def stewardship(self) -> Stewardship:
+        """Give the right to do what only one of the processes may that share the database."""
+        return Stewardship(self._database)
 
     def installation(self) -> str:
         """Say which installation of the node this is: the same for as long as its state lives."""

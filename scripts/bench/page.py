@@ -14,11 +14,12 @@ TEMPLATE = Path(__file__).with_name("performance.md.in")
 _PACKAGES = ("mcads-node", "torch", "openvino", "pydicom", "pynetdicom", "highdicom", "numpy")
 
 
-def page(rows: list[Row]) -> str:
-    """Fill in the template."""
+def page(rows: list[Row], load: float) -> str:
+    """Fill in the template; `load` is that of the machine before it was measured."""
     return Template(TEMPLATE.read_text(encoding="utf-8")).substitute(
         day=f"{datetime.now(UTC):%Y-%m-%d}",
         machine=_machine(),
+        load=f"{load:.1f}",
         versions=", ".join(_versions()),
         goals="\n".join(_goals(rows)),
         peers="\n".join(_peers(rows)),

@@ -49,8 +49,11 @@ class Maker:
 
 
 def program(name: str) -> str:
-    """Path of a program; daemons lie where a user's PATH does not look."""
-    found = shutil.which(name) or shutil.which(name, path="/usr/sbin:/usr/local/sbin")
+    """Path of a program; not of pynetdicom's, which has DCMTK's names and lies where Python does."""
+    own = Path(sys.executable).parent
+    folders = [folder for folder in os.get_exec_path() if Path(folder) != own]
+    # daemons lie where a user's PATH does not look
+    found = shutil.which(name, path=os.pathsep.join([*folders, "/usr/sbin", "/usr/local/sbin"]))
     if found is None:
         raise Unavailable(f"{name} is not installed")
     return found
@@ -140,6 +143,13 @@ def send(store: Store, files: Sequence[Path], associations: int) -> float:
     if any(codes):
         raise Unavailable(f"storescu to {store.ae_title} ended with {codes}")
     return seconds
+
+
+def cpu_seconds(store: Store) -> float:
+    """Processor time that a store has taken, with that of the children it has waited for (Linux)."""
+    said = Path(f"/proc/{store.process}/stat").read_text(encoding="utf-8").rpartition(")")[2].split()
+    # utime, stime, cutime, cstime
+    return sum(map(int, said[11:15])) / os.sysconf("SC_CLK_TCK")
 
 
 def _free_port() -> int:

@@ -23,6 +23,8 @@ from tests.acceptance.node import RULES, ServedNode, wait_for
 from tests.peers import echoscu, free_port, storescp, storescu
 from tests.postgres import PostgresServer
 
+BUSY = "IN PROGRESS"
+
 
 class Part:
     """One process of ``mcads-node serve --role …``."""
@@ -104,36 +106,53 @@ def test_the_roles_of_the_verb_are_those_of_the_service() -> None:
     assert [str(each) for each in RoleName] == [str(each) for each in Role]
 
 
-def test_parts_share_a_database_and_one_takes_over_from_another(
-    tmp_path: Path, postgres: PostgresServer
-) -> None:
+def beside(node: ServedNode, name: str) -> ServedNode:
+    """A further node on the database and in the data folder of `node`, as on a machine of another name."""
+    said: dict[str, Any] = yaml.safe_load(node.config.read_text())
+    other = ServedNode(folder=node.folder / name, port=free_port())
+    other.folder.mkdir()
+    said["node"].update(name=name, port=other.port)
+    write_yaml(other.config, said)
+    write_yaml(other.folder / "routes.yaml", {"routes": RULES})
+    return other
+
+
+def test_nodes_share_a_database_and_one_is_killed(tmp_path: Path, postgres: PostgresServer) -> None:
+    """A whole node, and another in two parts, as if on two machines: nothing is lost, nothing done twice."""
     with postgres.database() as url, storescp(tmp_path / "pacs") as pacs:
-        node = configuration(tmp_path, url, pacs.port)
-        with parts(node.config, ("receive",), ("analyse",), ("deliver", "tend")) as (receive, analyse, _):
-            assert echoscu(node.port).returncode == 0
-            # stopped, it has claimed the work and does not finish it
-            (worker,) = (int(pid) for pid in children(analyse.process.pid))
-            os.kill(worker, signal.SIGSTOP)
-            study, _ = send(node, tmp_path, "taken-over")
-            wait_for("it is claimed", lambda: states(node, study)[0] == "IN PROGRESS")
-            assert analyse.end(signal.SIGKILL) == -signal.SIGKILL
-            os.kill(worker, signal.SIGCONT)
-            # as a machine of another name would, which does not know what this one held
-            other = node.folder / "other.yaml"
-            said = yaml.safe_load(node.config.read_text())
-            said["node"]["ae_title"] = "OTHER"
-            write_yaml(other, said)
-            with parts(other, ("analyse",)):
-                done = node.finished(study)
-            assert "work.lease_expired" in "".join(file.read_text() for file in tmp_path.glob("*tend*.log"))
-            assert [each["state"] for each in done["images"]] == ["ANALYSED"]
-            assert any("lease ran out" in each["what"] for each in done["events"])
-            assert len(pacs.files()) == sum(bool(each["deliveries"]) for each in done["results"])
-            # signals in a heap end it once
-            for number in (signal.SIGHUP, signal.SIGTERM, signal.SIGTERM, signal.SIGINT):
-                receive.process.send_signal(number)
-            assert receive.process.wait(60) == 0
-            assert receive.log.read_text().count("node.stopped") == 1
+        one = configuration(tmp_path / "one", url, pacs.port)
+        two = beside(one, "two")
+        with (
+            parts(two.config, ("analyse", "tend"), ("receive", "deliver")) as (analyse, _),
+            parts(one.config, tuple(Role)) as (whole,),
+        ):
+            assert echoscu(one.port).returncode == echoscu(two.port).returncode == 0
+            hands = [int(pid) for part in (whole, analyse) for pid in children(part.process.pid)]
+            # stopped, each has claimed a piece of work and does not finish it
+            for worker in hands:
+                os.kill(worker, signal.SIGSTOP)
+            try:
+                studies = [
+                    send(node, tmp_path, f"{name}-{number}")[0]
+                    for number in range(2)
+                    for name, node in (("one", one), ("two", two))
+                ]
+                wait_for(
+                    "both have claimed", lambda: [states(two, each)[0] for each in studies].count(BUSY) == 2
+                )
+                assert whole.end(signal.SIGKILL) == -signal.SIGKILL
+            finally:
+                for worker in hands:
+                    os.kill(worker, signal.SIGCONT)
+            done = [two.finished(study) for study in studies]
+            assert analyse.log.read_text().count("work.lease_expired") == 1
+        # what came by either is accounted for, by the one that lives, once
+        assert [each["state"] for study in done for each in study["images"]] == ["ANALYSED"] * 4
+        assert [work["kind"] for study in done for work in study["workitems"]].count("report") == 4
+        sent = [each for study in done for result in study["results"] for each in result["deliveries"]]
+        assert {each["state"] for each in sent} == {"STORED"}
+        assert len(pacs.files()) == len(sent)
+        assert sum("lease ran out" in each["what"] for study in done for each in study["events"]) == 1
 
 
 def children(pid: int) -> list[str]:
@@ -151,7 +170,7 @@ def states(node: ServedNode, study: str) -> list[str]:
 def test_a_role_runs_once_and_the_others_beside_it(tmp_path: Path) -> None:
     """On SQLite too: processes of one machine share the file."""
     node = configuration(tmp_path, None, free_port())
-    with parts(node.config, ("receive",), ("tend",)):
+    with parts(node.config, ("receive",), ("tend",)) as (receive, _):
         second = Part(node.config, "receive", "deliver")
         assert second.process.wait(60) == 1
         assert "in use by another node that is running (role receive)" in " ".join(
@@ -160,6 +179,11 @@ def test_a_role_runs_once_and_the_others_beside_it(tmp_path: Path) -> None:
         study, said = send(node, tmp_path, "kept")
         assert "Store Response (Success)" in said, said
         assert states(node, study) == ["SCHEDULED"]
+        # signals in a heap end it once
+        for number in (signal.SIGHUP, signal.SIGTERM, signal.SIGTERM, signal.SIGINT):
+            receive.process.send_signal(number)
+        assert receive.process.wait(60) == 0
+        assert receive.log.read_text().count("node.stopped") == 1
     unknown = Part(node.config, "sing")
     assert unknown.process.wait(60) == 2
 
