@@ -1,7 +1,7 @@
-"""A model's folder becomes a warm, verified classifier. With architectures the home of torch.
+"""A model's folder becomes a warm, verified classifier.
 
-The network comes from `architectures`, by the name in the manifest; its weights from the `ModelStore`,
-verified.
+The manifest and the weights come from the `ModelStore`, verified; an `Engine` computes. Nothing here knows
+torch: where OpenVINO computes, a worker runs without it.
 """
 
 from __future__ import annotations
@@ -9,19 +9,22 @@ from __future__ import annotations
 import copy
 import uuid
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
-import torch
-from torch import Tensor
+import numpy as np
+from numpy.typing import NDArray
 
 from mcads_node import __version__
-from mcads_node.architectures import ARCHITECTURES, Network
-from mcads_node.architectures.device import device_named
-from mcads_node.architectures.filling import fill
 from mcads_node.calibration import Calibration
+from mcads_node.engine import Engine, EngineName, EngineSettings, open_engine
 from mcads_node.errors import ModelUnusable
 from mcads_node.finding import Algorithm, Finding
+from mcads_node.model_store.heads import head_weights
 from mcads_node.model_store.manifest import Manifest, ModelManifest
-from mcads_node.model_store.store import ModelStore
+from mcads_node.model_store.store import ModelStore, VerifiedWeights
+
+if TYPE_CHECKING:
+    from mcads_node.architectures import Network
 
 #: names the Device UIDs of models; never changed, or the same model would be another device
 _NAMESPACE = uuid.UUID("6f1d9a52-7c0e-5b7e-9a53-2d3c5ad0a1f4")
@@ -33,8 +36,8 @@ class Inference:
 
     #: one per label of the model, in its order
     findings: tuple[Finding, ...]
-    #: float32, 1 × K × h × w, on the classifier's device: kept so that explaining needs no second run
-    feature_map: Tensor
+    #: float32, 1 × K × h × w: kept so that explaining needs no second run
+    feature_map: NDArray[np.float32]
 
 
 class Classifier:
@@ -44,29 +47,22 @@ class Classifier:
     ----------
     manifest
         Of the model.
-    network
-        In evaluation mode, on `device`.
-    device
-        Where it computes.
-    weights_digest
-        SHA-256 of its weights, hex.
+    engine
+        Computes its network.
+    weights
+        Of the model.
     """
 
-    def __init__(
-        self,
-        manifest: Manifest,
-        network: Network,
-        device: torch.device,
-        weights_digest: str,
-    ) -> None:
+    def __init__(self, manifest: Manifest, engine: Engine, weights: VerifiedWeights) -> None:
         self.manifest = manifest
-        self.device = device
+        self.engine = engine
         #: of a site; None: scores stay scores
         self.calibration: Calibration | None = None
-        self.algorithm = algorithm_of(manifest, weights_digest)
-        self._network = network
-        #: one per output, NaN where the output is not used
-        self.operating_points = torch.tensor(manifest.operating_points, dtype=torch.float32, device=device)
+        self.algorithm = algorithm_of(manifest, weights.digest, engine.precision)
+        #: float32, outputs × K: of the linear head
+        self.head_weights = head_weights(manifest, weights)
+        #: float32, one per output, NaN where the output is not used
+        self.operating_points = np.array(manifest.operating_points, dtype=np.float32)
 
     def speaking_through(self, calibration: Calibration | None) -> Classifier:
         """Give the same network with a site's calibration; with None, itself.
@@ -91,7 +87,12 @@ class Classifier:
         """Side of the square the network sees, in pixels."""
         return self.manifest.input.size
 
-    def forward(self, batch: Tensor) -> tuple[Tensor, Tensor]:
+    @property
+    def network(self) -> Network:
+        """The network in torch, for gradients; where another engine computes, loaded when first asked for."""
+        return self.engine.network()
+
+    def forward(self, batch: NDArray[np.float32]) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
         """Run the network once, without a graph.
 
         Parameters
@@ -101,54 +102,17 @@ class Classifier:
 
         Returns
         -------
-        feature_map : torch.Tensor
-            float32, N × K × h × w, ≥ 0: the last convolutional map after its ReLU or ReLU6, just what `head`
-            reads.
-        logits : torch.Tensor
-            float32, N × outputs, before the sigmoid.
+        feature_map : ndarray of float32, N × K × h × w
+            ≥ 0: the last convolutional map after its ReLU or ReLU6, just what the head reads.
+        logits : ndarray of float32, N × outputs
+            Before the sigmoid.
 
         Raises
         ------
         ModelUnusable
             The device failed, or has not enough memory.
         """
-        try:
-            with torch.no_grad():
-                feature_map = self._network.features(batch.to(self.device))
-                return feature_map, self.head(feature_map)
-        except RuntimeError as error:
-            raise ModelUnusable(f"model {self.manifest.name}: {self.device} failed: {error}") from error
-
-    def logits(self, batch: Tensor) -> Tensor:
-        """Logits of a batch, with a graph back to it where it asks for one; the weights never have one.
-
-        Parameters
-        ----------
-        batch
-            float32, N × 1 × S × S, on `device`.
-
-        Returns
-        -------
-        torch.Tensor
-            float32, N × outputs.
-        """
-        return self.head(self._network.features(batch))
-
-    def head(self, feature_map: Tensor) -> Tensor:
-        """Logits of a feature map: global average pooling and the linear layer; differentiable.
-
-        Parameters
-        ----------
-        feature_map
-            float32, N × K × h × w, as `forward` gives it.
-
-        Returns
-        -------
-        torch.Tensor
-            float32, N × outputs.
-        """
-        logits: Tensor = self._network.head(feature_map.mean(dim=(2, 3)))
-        return logits
+        return self.engine.forward(batch)
 
 
 def load_classifier(
@@ -157,8 +121,9 @@ def load_classifier(
     device: str = "auto",
     threads: int | None = None,
     calibration: Calibration | None = None,
+    engine: EngineName = "torch",
 ) -> Classifier:
-    """Load model `name`, verify its weights, and run it once so that its first radiograph is not slower.
+    """Load model `name`, verify its weights, and make it ready.
 
     Parameters
     ----------
@@ -167,37 +132,37 @@ def load_classifier(
     name
         Name of the model.
     device
-        ``auto`` (CUDA where there is one), ``cpu``, ``cuda`` or ``cuda:N``.
+        Of torch: ``auto`` (CUDA where there is one), ``cpu``, ``cuda`` or ``cuda:N``.
     threads
-        Threads of one run on the CPU, for the whole process; None: torch's own choice.
+        Threads of one run on the CPU, for the whole process; None: the engine's own choice.
     calibration
         Of the site; None: scores stay scores.
+    engine
+        ``torch``; ``openvino``, in float32; or ``auto``, the quickest whose scores are torch's.
 
     Raises
     ------
     ModelUnusable
-        The weights are absent, not the pinned ones, or do not fit the network; there is no such device; or
-        the calibration is for another model.
+        The weights are absent, not the pinned ones, or do not fit the network; there is no such device or
+        engine; or the calibration is for another model.
     ConfigError
         The manifest is not as it should be.
     """
     manifest = store.manifest(name)
     weights = store.read(name)
-    where = device_named(device)
-    if threads is not None:
-        torch.set_num_threads(threads)
-    network = ARCHITECTURES[manifest.architecture](len(manifest.outputs))
-    fill(network.module, weights.data, name, manifest.architecture)
-    # torchxrayvision's own memory format: channels-last rounds otherwise, and moved heatmaps by 1e-5
-    network.module.to(where)
-    classifier = Classifier(manifest, network, where, weights.digest)
-    classifier.forward(torch.zeros(1, 1, classifier.input_size, classifier.input_size))
+    settings = EngineSettings(name=engine, device=device, threads=threads)
+    classifier = Classifier(manifest, open_engine(store, manifest, weights, settings), weights)
     return classifier.speaking_through(calibration)
 
 
-def algorithm_of(manifest: ModelManifest, weights_digest: str) -> Algorithm:
-    """Name a model in this version, with these weights."""
+def algorithm_of(manifest: ModelManifest, weights_digest: str, precision: str = "f32") -> Algorithm:
+    """Name a model in this version, with these weights; a lower precision is another version.
+
+    Its scores differ visibly, and so it has UIDs of its own.
+    """
     version = f"{__version__}+{manifest.version}"
+    if precision != "f32":
+        version += f".{precision}"
     device = uuid.uuid5(_NAMESPACE, f"{manifest.name}\n{version}\n{weights_digest}")
     return Algorithm(
         name=manifest.name,

@@ -5,11 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
-from torch import Tensor
 
 from mcads_node.classifier import Classifier, Inference
+from mcads_node.engine.scores import scores_of
 from mcads_node.errors import ConfigError, InstanceUnreadable, ModelUnusable, Problem
 from mcads_node.finding import Finding, presence_of
 from mcads_node.instance import InputCheck
@@ -54,43 +53,19 @@ def infer(
     """
     _check_thresholds(classifier.manifest, thresholds)
     _check_input(classifier.manifest, model_input)
-    batch = torch.from_numpy(np.ascontiguousarray(model_input))[None, None]
-    feature_map, logits = classifier.forward(batch)
-    if not bool(torch.isfinite(logits).all()):
+    feature_map, logits = classifier.forward(np.ascontiguousarray(model_input)[None, None])
+    if not np.isfinite(logits).all():
         raise ModelUnusable(
             f"model {classifier.algorithm.name}: expected finite outputs, found "
-            f"{int((~torch.isfinite(logits)).sum())} of {logits.numel()} that are not"
+            f"{int((~np.isfinite(logits)).sum())} of {logits.size} that are not"
         )
-    scores = op_norm(torch.sigmoid(logits), classifier.operating_points)[0].tolist()
+    scores = scores_of(logits, classifier.operating_points)[0].tolist()
     findings = _findings(classifier.manifest, scores, thresholds, checks)
     if classifier.calibration is not None:
         # after the presence is decided: thresholds are of scores, whatever they are as probabilities
         points = {o.label: o.operating_point for o in classifier.manifest.outputs if o.operating_point}
         findings = classifier.calibration.apply(findings, points)
     return Inference(findings=findings, feature_map=feature_map)
-
-
-def op_norm(outputs: Tensor, operating_points: Tensor) -> Tensor:
-    """Scale sigmoid outputs piecewise linearly, so that the operating point becomes 0.5.
-
-    Bit for bit ``torchxrayvision.models.op_norm`` (Cohen et al., TorchXRayVision, MIDL 2022).
-
-    Parameters
-    ----------
-    outputs
-        float32, N × outputs, 0…1.
-    operating_points
-        float32, one per output, in 0…1; NaN where there is none.
-
-    Returns
-    -------
-    torch.Tensor
-        float32, N × outputs, 0…1; 0.5 where there is no operating point.
-    """
-    below = outputs / (operating_points * 2)
-    above = 1.0 - (1.0 - outputs) / ((1 - operating_points) * 2)
-    scores = torch.where(outputs < operating_points, below, above)
-    return torch.where(torch.isnan(operating_points), 0.5, scores)
 
 
 def _findings(

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from mcads_node.calibration import Calibration
 from mcads_node.config import ReconstructionSection, Rule, TriageRules
+from mcads_node.engine import EngineName
 from mcads_node.finding import Algorithm, Finding
 from mcads_node.instance import Circumstances, InputCheck, View
 from mcads_node.profile import Profile
@@ -171,6 +172,10 @@ class WorkerSettings:
     allow_demonstration: bool = True
     #: of address space beyond what the interpreter has at its start, in MiB
     memory_limit_mib: int
+    #: what computes the network
+    engine: EngineName = "torch"
+    #: of one run of the network
+    threads: int = 1
     #: of sites, of each model and site one at most
     calibrations: tuple[Calibration, ...] = ()
     #: of the site; None: images get no triage level

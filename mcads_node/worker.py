@@ -105,13 +105,14 @@ class _Work:
             self._classifiers[name] = self._loaded(name)
         return self._classifiers[name]
 
-    # One thread a worker, and more workers instead: OpenMP's threads wait for one another by spinning, and on
-    # a machine that does anything else a forward pass then takes up to a hundred times as long (measured).
+    # One thread a worker, and more workers instead, unless somebody measured otherwise: OpenMP's threads wait
+    # for one another by spinning, and on a machine that does anything else a forward pass of torch then takes
+    # up to a hundred times as long (measured).
     def _loaded(self, name: str) -> Classifier:
         settings = self._settings
         store = ModelStore(models_dir=settings.models_dir, weights_dir=settings.weights_dir)
         store.require_allowed(name, allow_demonstration=settings.allow_demonstration)
-        return load_classifier(store, name, threads=1)
+        return load_classifier(store, name, threads=settings.threads, engine=settings.engine)
 
     def _accompanying(self) -> Companions:
         """Give the models that accompany the classifiers, warm."""
@@ -124,7 +125,8 @@ class _Work:
     def load(self) -> None:
         """Load the models that are in use now."""
         for name in (self._settings.model, *self._settings.others):
-            self._classifier(name)
+            engine = self._classifier(name).engine.described
+            log.info("model.loaded", model=name, engine=engine, threads=self._settings.threads)
         self._accompanying()
 
     def analyse(self, request: AnalysisRequest) -> Analysis | Declined:

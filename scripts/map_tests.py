@@ -14,14 +14,17 @@ from collections.abc import Sequence
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from safetensors.torch import load
+from safetensors.torch import load, save
 from scipy.stats import spearmanr
 from skimage.metrics import structural_similarity
 
 from mcads_node.architectures import ARCHITECTURES
 from mcads_node.classifier import Classifier
+from mcads_node.engine import EngineSettings
+from mcads_node.engine.scores import sigmoid
+from mcads_node.engine.torch_engine import open_torch
 from mcads_node.instance import ModelGeometry
-from mcads_node.model_store.store import ModelStore
+from mcads_node.model_store.store import ModelStore, VerifiedWeights
 from mcads_node.resample import to_source
 
 Map = NDArray[np.float32]
@@ -46,9 +49,8 @@ def shuffled(store: ModelStore, name: str, share: float, seed: int = 0) -> Class
     for key in matrices[-max(1, math.ceil(share * len(matrices))) :]:
         flat = state[key].flatten()
         state[key] = flat[torch.randperm(len(flat), generator=drawn)].reshape(state[key].shape)
-    network.module.load_state_dict(state)
-    network.module.requires_grad_(False).eval()
-    return Classifier(manifest, network, torch.device("cpu"), weights.digest)
+    changed = VerifiedWeights(data=save(state), digest=weights.digest)
+    return Classifier(manifest, open_torch(manifest, changed, EngineSettings(device="cpu")), changed)
 
 
 def likeness(one: Map, other: Map) -> tuple[float, float] | None:
@@ -84,8 +86,8 @@ def deletion(classifier: Classifier, picture: Map, order: Sequence[int], labels:
     deleted = [place < step * GRID * GRID // STEPS for step in range(STEPS + 1)]
     batch = np.where(deleted, picture.mean(), picture).astype(np.float32)
     columns = [[each.label for each in classifier.manifest.outputs].index(label) for label in labels]
-    outputs = torch.sigmoid(classifier.forward(torch.from_numpy(batch[:, None]))[1])
-    curve = outputs[:, columns].mean(dim=1).double().numpy()
+    outputs = sigmoid(classifier.forward(batch[:, None])[1])
+    curve = outputs[:, columns].mean(axis=1).astype(np.float64)
     return float(np.trapezoid(curve / curve[0]) / STEPS)
 
 

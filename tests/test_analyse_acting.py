@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any, cast
 
 import pytest
@@ -131,6 +132,12 @@ def test_objects_are_those_of_the_rule(classifier: Classifier) -> None:
     assert plain.route.objects == (ObjectKind.SR, ObjectKind.SUMMARY)
 
 
+class Loaded(str):
+    """A classifier that is but its name."""
+
+    engine = SimpleNamespace(described="none")
+
+
 def test_an_image_is_held_against_the_rules_of_triage(classifier: Classifier) -> None:
     quick: dict[str, Any] = {"explain": [], "thresholds": {"Mass": 0.0}}
     rules = TriageRules.model_validate(
@@ -149,10 +156,10 @@ class Loads:
     def __init__(self) -> None:
         self.names: list[str] = []
 
-    def __call__(self, _store: ModelStore, name: str, *, threads: int) -> Classifier:
-        assert threads == 1
+    def __call__(self, _store: ModelStore, name: str, **how: object) -> Classifier:
+        assert how == {"threads": 1, "engine": "torch"}
         self.names.append(name)
-        return cast(Classifier, f"classifier of {name}")
+        return cast(Classifier, Loaded(f"classifier of {name}"))
 
 
 @pytest.fixture

@@ -16,7 +16,8 @@ PACKAGE = Path(__file__).resolve().parents[1] / "mcads_node"
 #: where a library may be imported: modules and packages below mcads_node
 HOMES = {
     "pynetdicom": {"association", "receive", "deliver", "pull"},
-    "torch": {"classifier", "companions", "architectures", "infer", "explain", "model_store"},
+    "torch": {"engine", "companions", "architectures", "explain", "model_store"},
+    "openvino": {"engine"},
     "safetensors": {"architectures", "gate", "model_store"},
     "requests": {"model_store"},
     "highdicom": {"report"},

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tracemalloc
 from typing import Any
 
 import numpy as np
@@ -12,6 +13,8 @@ from pydicom.dataset import Dataset
 from pydicom.uid import ExplicitVRBigEndian, ExplicitVRLittleEndian, ImplicitVRLittleEndian
 from torchxrayvision.datasets import normalize
 
+from mcads_node.read.decode import decode
+from mcads_node.read.grayscale import to_display
 from tests import encodings
 from tests.encodings import data_set, deepened, part10, picture
 from tests.reading import expected, pixels_of, radiograph_of
@@ -138,3 +141,20 @@ def test_the_range_depends_on_the_bits_and_never_on_the_content(
     brightness = value / ((1 << bits) - 1)
     shown = 1 - brightness if monochrome1 else brightness
     np.testing.assert_allclose(pixels_of(ds), -1024 + 2048 * shown, atol=1e-3)
+
+
+@pytest.mark.parametrize("bits", [8, 16])
+def test_nothing_of_the_images_size_is_made_beside_the_image(bits: int) -> None:
+    """A few blocks and tables, but no second copy of all pixels, of 64 bits least of all."""
+    rows, columns = 1500, 1200
+    stored = (np.arange(rows * columns) % (1 << bits)).reshape(rows, columns)
+    ds = data_set(stored, bits_stored=bits, WindowCenter="100", WindowWidth="180")
+    words = decode(ds)
+    tracemalloc.start()
+    try:
+        pixels = to_display(words, ds)
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert pixels.dtype == np.float32
+    assert peak < pixels.nbytes + 5 * 2**20

@@ -10,9 +10,10 @@ from numpy.typing import NDArray
 from torchxrayvision import models as torchxrayvision
 
 from mcads_node.classifier import Classifier, load_classifier
+from mcads_node.engine.scores import op_norm
 from mcads_node.errors import ConfigError, InstanceUnreadable, ModelUnusable
 from mcads_node.finding import Presence
-from mcads_node.infer import infer, op_norm
+from mcads_node.infer import infer
 from mcads_node.instance import InputCheck, Verdict
 from mcads_node.model_store.manifest import Output
 from tests.model_samples import (
@@ -59,15 +60,15 @@ def test_op_norm_is_torchxrayvisions_bit_for_bit(pairs: list[tuple[float, float]
     outputs = torch.tensor([[output for output, _ in pairs]], dtype=torch.float32)
     points = torch.tensor([point for _, point in pairs], dtype=torch.float32)
     expected = torchxrayvision.op_norm(outputs, points)
-    scores = op_norm(outputs, points)
-    assert torch.equal(scores, expected)
+    scores = op_norm(outputs.numpy(), points.numpy())
+    assert np.array_equal(scores, expected.numpy())
     assert float(scores.min()) >= 0.0
     assert float(scores.max()) <= 1.0
 
 
 def test_op_norm_meets_the_operating_point_at_one_half() -> None:
-    points = torch.tensor([0.25, 0.25, 0.25, 0.25])
-    scores = op_norm(torch.tensor([[0.0, 0.125, 0.25, 1.0]]), points)
+    points = np.full(4, 0.25, np.float32)
+    scores = op_norm(np.array([[0.0, 0.125, 0.25, 1.0]], np.float32), points)
     assert scores.tolist() == [[0.0, 0.25, 0.5, 1.0]]
 
 
@@ -107,7 +108,7 @@ def test_an_output_without_operating_point_is_no_finding(classifier: Classifier)
     outputs[2] = outputs[2].model_copy(update={"operating_point": None})
     outputs[3] = Output(label="", operating_point=None)
     manifest = classifier.manifest.model_copy(update={"outputs": tuple(outputs)})
-    fewer = Classifier(manifest, classifier._network, classifier.device, "0" * 64)
+    fewer = Classifier(manifest, classifier.engine, shipped_store(Path("nowhere")).read(DEMONSTRATION))
     picture = small_inputs(1)[0, 0]
     expected = infer(classifier, picture, {}, ()).findings
     assert infer(fewer, picture, {}, ()).findings == expected[:2] + expected[4:]
@@ -139,6 +140,6 @@ def test_another_shape_or_type_is_refused(classifier: Classifier, picture: NDArr
 def test_outputs_that_are_not_finite_are_an_error() -> None:
     broken = load_classifier(shipped_store(Path("nowhere")), DEMONSTRATION, device="cpu", threads=1)
     with torch.no_grad():
-        broken._network.head.get_parameter("bias")[4] = float("nan")
+        broken.network.head.get_parameter("bias")[4] = float("nan")
     with pytest.raises(ModelUnusable, match=f"1 of {len(broken.manifest.outputs)}"):
         infer(broken, small_inputs(1)[0, 0], {}, ())

@@ -11,11 +11,12 @@ from numpy.typing import NDArray
 from torch import nn
 from torch.overrides import TorchFunctionMode
 
+from mcads_node.architectures import Network
 from mcads_node.classifier import Classifier, load_classifier
 from mcads_node.errors import ModelUnusable
-from mcads_node.explain import combined, explain, grad_cam, pli
+from mcads_node.explain import combined, explain, grad_cam
 from mcads_node.explain.guided import GuidedBackpropagation
-from mcads_node.explain.pli import NOISE, PERCENTILE, SAMPLES, noisy_copies
+from mcads_node.explain.pli import NOISE, PERCENTILE, SAMPLES, noisy_copies, pli
 from mcads_node.finding import Presence
 from mcads_node.infer import infer
 from tests.model_samples import (
@@ -41,7 +42,7 @@ class Hooked:
     """A copy of a classifier's network with a hook on every rectifier, as in any tutorial."""
 
     def __init__(self, classifier: Classifier) -> None:
-        network = copy.deepcopy(classifier._network)
+        network = copy.deepcopy(classifier.network)
         self.features, self.head, self.rectifiers = network.features, network.head, 0
         for module in self.features.modules():
             if isinstance(module, nn.ReLU | nn.ReLU6):
@@ -129,14 +130,14 @@ def test_an_exception_leaves_the_network_and_torch_as_they_were(
     classifier: Classifier, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     inference = infer(classifier, PICTURE, {}, ())
-    network = classifier._network.module
+    network = classifier.network.module
     before = {name: (type(each), dict(vars(each))) for name, each in network.named_modules()}
     weights = {name: each.clone() for name, each in network.state_dict().items()}
 
     def fail(*_arguments: object) -> torch.Tensor:
         raise RuntimeError("no memory left")
 
-    monkeypatch.setattr(classifier._network.head, "forward", fail)
+    monkeypatch.setattr(classifier.network.head, "forward", fail)
     with pytest.raises(ModelUnusable, match="no memory left"):
         pli(classifier, PICTURE, inference.findings[:1], GEOMETRY)
     monkeypatch.undo()
@@ -159,8 +160,11 @@ def test_gradients_that_are_not_finite_are_an_error(
     classifier: Classifier, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     finding = infer(classifier, PICTURE, {}, ()).findings[0]
-    monkeypatch.setattr(Classifier, "logits", lambda self, batch: self.head(batch) * float("nan"))
-    monkeypatch.setattr(classifier, "head", lambda batch: batch.mean(dim=(2, 3)).repeat(1, 13))
+
+    def broken(_self: Network, batch: torch.Tensor) -> torch.Tensor:
+        return batch.mean(dim=(2, 3)).repeat(1, 13) * float("nan")
+
+    monkeypatch.setattr(Network, "logits", broken)
     with pytest.raises(ModelUnusable, match="finite"):
         pli(classifier, PICTURE, [finding], GEOMETRY)
 

@@ -59,7 +59,7 @@ def of_values(values: dict[str, Any]) -> Dataset:
 @given(dataset=items(2), pixels=st.none() | st.binary(max_size=5).map(lambda data: data * 2))
 def test_a_file_is_what_pydicom_writes(dataset: Dataset, pixels: bytes | None) -> None:
     dataset.SpecificCharacterSet = "ISO_IR 192"
-    dataset.SOPClassUID, dataset.SOPInstanceUID = SecondaryCaptureImageStorage, "1.2.3"
+    dataset.SOPClassUID, dataset.SOPInstanceUID = SecondaryCaptureImageStorage, UID("1.2.3")
     if pixels is not None:
         dataset.BitsAllocated, dataset.PixelData = 8, pixels
     meta = FileMetaDataset()

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import torch
+from numpy.typing import NDArray
 from PIL import Image
 
 from mcads_node.classifier import Classifier, load_classifier
@@ -23,6 +23,7 @@ from tests.model_samples import DEMONSTRATION, shipped_store
 sys.path.insert(0, str(ROOT / "scripts"))
 from map_tests import GRID, at_random, by_map, deletion, displaced, likeness, shuffled, square
 
+Array = NDArray[np.float32]
 PLACE = (5, 8)
 
 
@@ -37,9 +38,9 @@ def test_deletion_knows_where_a_score_comes_from(
     """Of a model that sees one patch alone, the map of that patch deletes best."""
     row, column = (16 * place for place in PLACE)
 
-    def forward(_self: Classifier, batch: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        brightness = batch[:, 0, row : row + 16, column : column + 16].mean(dim=(1, 2)) / 256
-        return batch, brightness[:, None].repeat(1, 13)
+    def forward(_self: Classifier, batch: Array) -> tuple[Array, Array]:
+        brightness = batch[:, 0, row : row + 16, column : column + 16].mean(axis=(1, 2)) / 256
+        return batch, np.repeat(brightness[:, None], 13, axis=1)
 
     monkeypatch.setattr(Classifier, "forward", forward)
     picture = np.full((224, 224), -1000, np.float32)
@@ -73,10 +74,8 @@ def test_likeness_is_one_of_the_same_map_and_none_of_a_flat_one() -> None:
 
 def test_maps_change_when_weights_are_shuffled(classifier: Classifier, tmp_path: Path) -> None:
     other = shuffled(shipped_store(tmp_path), DEMONSTRATION, 0.0)
-    kept = classifier._network.module.state_dict()
-    changed = [
-        name for name, each in other._network.module.state_dict().items() if not each.equal(kept[name])
-    ]
+    kept = classifier.network.module.state_dict()
+    changed = [name for name, each in other.network.module.state_dict().items() if not each.equal(kept[name])]
     assert changed == ["head.weight"]
     pixels = chest()
     picture = model_input(pixels, geometry_for(pixels.shape[0], pixels.shape[1], 224))

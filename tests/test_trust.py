@@ -23,8 +23,9 @@ from mcads_node import phantom
 from mcads_node.analyse import analyse, compose
 from mcads_node.classifier import Classifier, load_classifier
 from mcads_node.config import RoutesConfig, load_triage
+from mcads_node.engine.scores import scores_of
 from mcads_node.finding import Finding
-from mcads_node.infer import infer, op_norm
+from mcads_node.infer import infer
 from mcads_node.instance import Circumstances, Declined, Requestor
 from mcads_node.profile import DEFAULT, OF_IMAGES
 from mcads_node.result import ObjectKind, Rendition, ReportContext
@@ -122,23 +123,22 @@ def test_scores_are_torchxrayvisions_own(tmp_path: Path) -> None:
 
 def test_a_batch_of_one_is_a_batch_of_many_and_both_are_the_reference(demonstration: Classifier) -> None:
     """The reference: the same network in double precision."""
-    batch = torch.from_numpy(small_inputs(3))
-    exact = copy.deepcopy(demonstration._network)
+    batch = small_inputs(3)
+    exact = copy.deepcopy(demonstration.network)
     exact.module.double()
     with torch.no_grad():
-        expected = exact.head(exact.features(batch.double()).mean(dim=(2, 3)))
-    points = demonstration.operating_points
+        expected = exact.logits(torch.from_numpy(batch).double()).numpy()
 
-    def scores(logits: torch.Tensor) -> NDArray[np.float64]:
-        return op_norm(torch.sigmoid(logits), points).double().numpy()
+    def scores(logits: NDArray[np.float32]) -> NDArray[np.float32]:
+        return scores_of(logits, demonstration.operating_points)
 
     many = scores(demonstration.forward(batch)[1])
     ones = np.concatenate([scores(demonstration.forward(each[None])[1]) for each in batch])
     np.testing.assert_allclose(many, ones, rtol=0, atol=1e-5)
     np.testing.assert_allclose(ones, scores(expected), rtol=0, atol=1e-4)
     assert ones.std() > 0.05
-    inferred = infer(demonstration, batch[0, 0].numpy(), {}, ()).findings
-    assert np.array_equal([each.score for each in inferred], ones[0].astype(np.float32))
+    inferred = infer(demonstration, batch[0, 0], {}, ()).findings
+    assert np.array_equal([each.score for each in inferred], ones[0])
 
 
 def digest_of_results() -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from torch import nn
+from torch import Tensor, nn
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -17,3 +17,8 @@ class Network:
     features: nn.Module
     #: N × K, the feature map's means → N × outputs, before the sigmoid
     head: nn.Module
+
+    def logits(self, batch: Tensor) -> Tensor:
+        """Give the logits (N × outputs) of a batch, with a graph back to it where it asks for one."""
+        logits: Tensor = self.head(self.features(batch).mean(dim=(2, 3)))
+        return logits

@@ -65,6 +65,33 @@ def demo(
 
 
 @app.command()
+def tune(
+    config: ConfigOption = DEFAULT_CONFIG,
+    seconds: Annotated[float, typer.Option(min=0.1, help="How long each share is measured.")] = 4.0,
+    as_json: JsonOption = False,
+) -> None:
+    """Measure how many workers, with how many threads and which engine, this machine takes best.
+
+    Writes it down as tuning.yaml in the data folder; where analysis.workers, threads and engine are auto, a
+    node goes by it from its next start on. The machine should do nothing else meanwhile: stop the node first.
+
+    Exits with 69 if the model cannot be used.
+
+    Example: mcads-node tune --config /etc/mcads-node/node.yaml
+    """
+    from mcads_node.verbs.tables import show_tuning, steps_progress, tuning_json
+    from mcads_node.verbs.tuning import tune as measure
+
+    configure_logs()
+    with steps_progress(err) as progress:
+        found = measure(config, seconds, progress)
+    if as_json:
+        print_json(tuning_json(found))
+    else:
+        show_tuning(out, found)
+
+
+@app.command()
 def analyse(
     files: Annotated[list[Path], typer.Argument(help="DICOM files, or folders of them.")],
     folder: Annotated[Path, typer.Option("--out", help="Where the results are put.")],

@@ -46,9 +46,11 @@ from mcads_node.config.tending import TendingSection
 from mcads_node.config.thresholds import ThresholdSet
 from mcads_node.config.tls import TlsSection
 from mcads_node.config.triage import TriageCondition, TriageRule, TriageRules, load_triage
+from mcads_node.config.tuning import TUNING, Tuning
 
 __all__ = [
     "CHECKS",
+    "TUNING",
     "AlertsSection",
     "AnalyseSection",
     "AnalysisSection",
@@ -92,6 +94,7 @@ __all__ = [
     "TriageCondition",
     "TriageRule",
     "TriageRules",
+    "Tuning",
     "WebhookSection",
     "When",
     "hours_of",

@@ -103,7 +103,9 @@ class AnalysisSection(Section):
     anatomy: Name | None = None
     reconstruction: ReconstructionSection | None = None
     compute: Literal["local", "ray"] = "local"
+    engine: Literal["auto", "torch", "openvino"] = "auto"
     workers: Literal["auto"] | Annotated[int, Field(ge=1, le=64)] = "auto"
+    threads: Literal["auto"] | Annotated[int, Field(ge=1, le=64)] = "auto"
     timeout_seconds: Annotated[float, Field(gt=0, le=3600)] = 120.0
     memory_limit_mib: Annotated[int, Field(ge=1024)] = 4096
     max_attempts: Annotated[int, Field(ge=1, le=20)] = 3

@@ -1,7 +1,11 @@
-"""Explain: findings become heatmaps (the step between infer and report); a module for each method."""
+"""Explain: findings become heatmaps (the step between infer and report); a module for each method.
+
+Only pixel-level maps need gradients, and so torch: their module is imported when the first is asked for.
+"""
 
 from __future__ import annotations
 
+import importlib
 from collections.abc import Sequence
 
 import numpy as np
@@ -10,11 +14,10 @@ from numpy.typing import NDArray
 from mcads_node.classifier import Classifier, Inference
 from mcads_node.explain.combined import combined
 from mcads_node.explain.grad_cam import grad_cam
-from mcads_node.explain.pli import pli
 from mcads_node.finding import COMBINED, GRAD_CAM, PLI, Finding, Heatmap, Presence
 from mcads_node.instance import ModelGeometry
 
-__all__ = ["combined", "explain", "grad_cam", "pli", "shown_findings"]
+__all__ = ["combined", "explain", "grad_cam", "shown_findings"]
 
 
 def explain(
@@ -66,7 +69,8 @@ def explain(
         elif method == COMBINED:
             made += combined(single)
         elif method == PLI:
-            made += pli(classifier, model_input, shown, geometry)
+            by_gradients = importlib.import_module("mcads_node.explain.pli")
+            made += by_gradients.pli(classifier, model_input, shown, geometry)
     return tuple(made)
 
 

@@ -2,10 +2,11 @@
 
 Grad-CAM (Selvaraju et al., ICCV 2017, equations 1 and 2) weighs each channel of a feature map by the mean
 gradient of a finding's logit, sums the channels and keeps what speaks for the finding. The feature map here
-is the last convolutional one after its activation, ReLU or ReLU6, which is what the head reads: the gradient
-so ends at the head, and one forward pass serves every finding. (torchxrayvision's own network holds the same
-map when a hook on ``features`` is asked after the run: its ReLU works in place.) No hook is set, no graph of
-the network is kept.
+is the last convolutional one after its activation, ReLU or ReLU6, which is what the head reads. The head is
+global average pooling and a linear layer, so the gradient of a logit is the layer's weight, divided by the
+number of cells, in every cell: no backward pass is made, and one forward pass serves every finding, whichever
+engine made it. (torchxrayvision's own network holds the same map when a hook on ``features`` is asked after
+the run: its ReLU works in place.)
 """
 
 from __future__ import annotations
@@ -13,9 +14,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
-from torch import Tensor
 
 from mcads_node.classifier import Classifier, Inference
 from mcads_node.errors import ModelUnusable
@@ -48,17 +47,13 @@ def grad_cam(
     Raises
     ------
     ModelUnusable
-        The model's device failed, or its feature map holds values that are not finite.
+        Its feature map holds values that are not finite.
     """
     if not findings:
         return ()
     column = {output.label: i for i, output in enumerate(classifier.manifest.outputs)}
-    try:
-        maps = _maps(classifier, inference.feature_map, [column[f.label] for f in findings])
-        finite = bool(torch.isfinite(maps).all())
-    except RuntimeError as error:
-        raise ModelUnusable(f"model {classifier.algorithm.name}: explaining failed: {error}") from error
-    if not finite:
+    maps = _maps(classifier.head_weights[[column[f.label] for f in findings]], inference.feature_map[0])
+    if not np.isfinite(maps).all():
         raise ModelUnusable(f"model {classifier.algorithm.name}: expected finite heatmaps, found others")
     return tuple(
         Heatmap(
@@ -72,19 +67,16 @@ def grad_cam(
     )
 
 
-def _maps(classifier: Classifier, feature_map: Tensor, columns: list[int]) -> Tensor:
-    """Grad-CAM before normalisation: float64, len(columns) × h × w, ≥ 0."""
-    feature_map = feature_map.detach().requires_grad_()
-    with torch.enable_grad():
-        logits = classifier.head(feature_map)[0, columns]
-        each = torch.eye(len(columns), dtype=logits.dtype, device=logits.device)
-        (gradients,) = torch.autograd.grad(logits, feature_map, each, is_grads_batched=True)
+def _maps(head: NDArray[np.float32], feature_map: NDArray[np.float32]) -> NDArray[np.float64]:
+    """Grad-CAM before normalisation, of some outputs' weights (n × K): n × h × w, ≥ 0."""
+    channels, height, width = feature_map.shape
     # double: a faint map is a small difference of large sums; dividing by its maximum shows their rounding
-    weights = gradients[:, 0].double().mean(dim=(2, 3))
-    return torch.einsum("ck,khw->chw", weights, feature_map[0].detach().double()).relu()
+    weights = head.astype(np.float64) / (height * width)
+    sums = weights @ feature_map.reshape(channels, -1).astype(np.float64)
+    maps: NDArray[np.float64] = np.maximum(sums, 0.0).reshape(-1, height, width)
+    return maps
 
 
-def _normalised(maps: Tensor) -> NDArray[np.float32]:
-    peaks = maps.amax(dim=(1, 2), keepdim=True)
-    scaled = torch.where(peaks > 0, maps / torch.where(peaks > 0, peaks, 1.0), 0.0)
-    return np.asarray(scaled.cpu().numpy(), dtype=np.float32)
+def _normalised(maps: NDArray[np.float64]) -> NDArray[np.float32]:
+    peaks = maps.max(axis=(1, 2), keepdims=True)
+    return np.asarray(maps / np.where(peaks > 0, peaks, 1.0), dtype=np.float32)

@@ -45,7 +45,7 @@ class _GuidedRectifier(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx: Any, signal: Tensor, limit: float) -> Tensor:
-        rectified = signal.clamp(0, limit)
+        rectified = signal.relu() if math.isinf(limit) else signal.clamp(0, limit)
         # what follows keeps it anyway: of the signal itself nothing is kept
         ctx.save_for_backward(rectified)
         ctx.limit = limit
@@ -54,8 +54,11 @@ class _GuidedRectifier(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, *gradients: Any) -> tuple[Tensor, None]:
         (rectified,) = ctx.saved_tensors
-        passed = (rectified > 0) & (rectified < ctx.limit)
-        return torch.where(passed, gradients[0], 0.0).clamp(min=0), None
+        spoken_for = gradients[0].relu()
+        if not math.isinf(ctx.limit):
+            spoken_for = spoken_for.masked_fill_(rectified >= ctx.limit, 0.0)
+        # one pass over memory, which is what these take: where the signal was let through
+        return torch.ops.aten.threshold_backward(spoken_for, rectified, 0.0), None
 
 
 def _relu(signal: Tensor, **_inplace: Any) -> Tensor:

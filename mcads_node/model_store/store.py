@@ -75,6 +75,15 @@ class ModelStore:
         self._models_dir = models_dir
         self._weights_dir = weights_dir
 
+    @property
+    def folders(self) -> tuple[Path, Path]:
+        """Folder of the models, and of their weights: what another process opens the same store with."""
+        return self._models_dir.absolute(), self._weights_dir.absolute()
+
+    def made_of_weights(self, name: str) -> Path:
+        """Folder for what is made of the weights of model `name`, and can be made again."""
+        return self._weights_dir / name
+
     def list(self) -> tuple[str, ...]:
         """Names of all models, sorted."""
         folders = (file.parent.name for file in self._models_dir.glob(f"*/{_MANIFEST}"))

@@ -25,10 +25,13 @@ from mcads_node.read.attributes import (
     odd_data_expected,
     quoted,
 )
-from mcads_node.read.decode import StoredPixels
+from mcads_node.read.decode import StoredPixels, Words
 
 #: darkest and brightest pixel of a `Radiograph`, as torchxrayvision's models were trained
 DARKEST, BRIGHTEST = -1024.0, 1024.0
+
+#: looked up at once: what stays in a processor's cache
+_BLOCK_PIXELS = 1 << 17
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -85,7 +88,21 @@ def to_display(stored: StoredPixels, ds: Dataset) -> NDArray[np.float32]:
         brightness = 1.0 - brightness
     table = (DARKEST + (BRIGHTEST - DARKEST) * brightness).astype(np.float32)
     table[_is_padding(ds, stored, values)] = DARKEST
-    return table.take(stored.words)
+    return _looked_up(table, stored.words)
+
+
+def _looked_up(table: NDArray[np.float32], words: Words) -> NDArray[np.float32]:
+    """Look every word up, a block at a time: numpy widens what it looks up to 64 bits first.
+
+    In one piece that would be eight bytes a pixel beside the image, and takes twice as long (measured).
+    """
+    looked_up = np.empty(words.shape, dtype=np.float32)
+    rows = max(1, _BLOCK_PIXELS // words.shape[1])
+    for first in range(0, len(words), rows):
+        # there is an entry for every word: nothing is clipped, only not checked
+        block = words[first : first + rows]
+        np.take(table, block, mode="clip", out=looked_up[first : first + rows])
+    return looked_up
 
 
 def _is_padding(ds: Dataset, stored: StoredPixels, values: NDArray[np.int32]) -> NDArray[np.bool_]:

@@ -18,18 +18,21 @@ from mcads_node.service.configured import (
 from mcads_node.service.node import Node
 from mcads_node.service.roles import ALL_ROLES, Role, holder_of
 from mcads_node.service.serve import serve
+from mcads_node.service.sharing import Share, compute_with, processors, tuning_of
 from mcads_node.service.watch import limits_of, monitoring_port
 
 __all__ = [
     "ALL_ROLES",
     "Node",
     "Role",
+    "Share",
     "calibration_faults",
     "calibrations_of",
     "caller_of",
     "check_model",
     "check_models",
     "companions_of",
+    "compute_with",
     "destination_address",
     "disk_guard_of",
     "holder_of",
@@ -39,6 +42,8 @@ __all__ = [
     "model_store",
     "models_of",
     "monitoring_port",
+    "processors",
     "serve",
     "tls_of",
+    "tuning_of",
 ]

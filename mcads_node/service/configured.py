@@ -3,36 +3,20 @@
 from __future__ import annotations
 
 import contextlib
-import importlib.util
-import os
 from collections.abc import Iterable
-from dataclasses import replace
 from pathlib import Path
 
 from mcads_node.association import Timeouts
 from mcads_node.calibration import Calibration, read_calibration
-from mcads_node.cluster import ClusterCompute, ClusterSettings
-from mcads_node.compute import Compute
-from mcads_node.config import (
-    Configuration,
-    NodeConfig,
-    RaySection,
-    Rule,
-    TlsPeerSection,
-    load_configuration,
-)
+from mcads_node.config import Configuration, NodeConfig, Rule, TlsPeerSection, load_configuration
 from mcads_node.deliver.send import Caller, DestinationAddress
 from mcads_node.disk import DiskGuard
-from mcads_node.errors import ConfigError, ModelUnusable, Problem
+from mcads_node.errors import ModelUnusable
 from mcads_node.model_store.manifest import Manifest
 from mcads_node.model_store.store import ModelStore
 from mcads_node.shipped import shipped_folder
 from mcads_node.state import weights_dir
-from mcads_node.task import WorkerSettings
 from mcads_node.tls import PeerTls, Tls, TlsFiles
-
-#: what "auto" stops at: each worker holds a model of its own
-_MOST_WORKERS = 8
 
 
 def load(config: Path) -> Configuration:
@@ -225,55 +209,3 @@ def disk_guard_of(config: NodeConfig) -> DiskGuard:
     """Watch the disk of the data folder, which must exist."""
     disk = config.disk
     return DiskGuard(config.node.data_dir, disk.alert_below_mib << 20, disk.refuse_below_mib << 20)
-
-
-def compute_of(configuration: Configuration) -> Compute | ClusterCompute:
-    """Make the worker processes, or the way to those of a cluster; not yet started.
-
-    Raises
-    ------
-    ConfigError
-        Ray is not installed.
-    ModelUnusable
-        The weights that a cluster is to have too are not here.
-    """
-    analysis = configuration.node.analysis
-    if analysis.compute == "ray" and configuration.node.ray is not None:
-        return ClusterCompute(_cluster_of(configuration, configuration.node.ray))
-    processors = len(os.sched_getaffinity(0))
-    workers = min(processors, _MOST_WORKERS) if analysis.workers == "auto" else analysis.workers
-    return Compute(worker_settings(configuration), workers, analysis.timeout_seconds)
-
-
-def _cluster_of(configuration: Configuration, section: RaySection) -> ClusterSettings:
-    if importlib.util.find_spec("ray") is None:
-        message = "ray is not installed: pip install 'mcads-node[ray]'"
-        raise ConfigError([Problem(file="", line=None, key="analysis.compute", message=message)])
-    worker = worker_settings(configuration)
-    return ClusterSettings(
-        address=section.address,
-        workers=section.workers,
-        num_cpus=section.num_cpus,
-        num_gpus=section.num_gpus,
-        max_in_flight=section.in_flight,
-        worker=replace(worker, weights_dir=section.weights or worker.weights_dir),
-        digests=check_models(configuration.node, configuration.rules),
-        timeout_seconds=configuration.node.analysis.timeout_seconds,
-    )
-
-
-def worker_settings(configuration: Configuration) -> WorkerSettings:
-    """Say how every worker of a node is started."""
-    analysis = configuration.node.analysis
-    return WorkerSettings(
-        models_dir=shipped_folder("models"),
-        weights_dir=weights_dir(configuration.node.node.data_dir),
-        model=analysis.model,
-        others=models_of(configuration.node, configuration.rules)[1:],
-        allow_demonstration=analysis.allow_demonstration_models,
-        memory_limit_mib=analysis.memory_limit_mib,
-        calibrations=tuple(calibrations_of(configuration.node).values()),
-        triage=configuration.triage,
-        anatomy=analysis.anatomy,
-        reconstruction=analysis.reconstruction,
-    )

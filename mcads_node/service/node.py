@@ -25,7 +25,6 @@ from mcads_node.service.certificates import read_again, tell_of
 from mcads_node.service.configured import (
     caller_of,
     check_models,
-    compute_of,
     destination_address,
     disk_guard_of,
     labels_of,
@@ -39,6 +38,7 @@ from mcads_node.service.peers import PeerWatch
 from mcads_node.service.pulling import pull_jobs
 from mcads_node.service.receiver import Receiver
 from mcads_node.service.roles import ALL_ROLES, Role
+from mcads_node.service.sharing import compute_of
 from mcads_node.service.watch import Watch, Watched, alert_job
 from mcads_node.state import open_state
 from mcads_node.tend import Tender

@@ -191,7 +191,8 @@ def _write_configuration(run: Path, pacs_port: int) -> tuple[Path, int]:
         "node": {"ae_title": NODE, "host": "127.0.0.1", "port": port, "data_dir": str(run / "node")},
         "requestors": [{"ae_title": MODALITY, "address": "127.0.0.1"}],
         "destinations": {"pacs": {"ae_title": AE_TITLE, "host": "127.0.0.1", "port": pacs_port}},
-        "analysis": {"model": MODEL, "allow_demonstration_models": True},
+        # a conversion for OpenVINO takes longer than to read these few
+        "analysis": {"model": MODEL, "allow_demonstration_models": True, "engine": "torch"},
         "triage": str(shipped_folder("config") / "triage.yaml"),
     }
     rule = {

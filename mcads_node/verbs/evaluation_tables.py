@@ -23,7 +23,8 @@ def show_model(console: Console, model: Mapping[str, Any]) -> None:
     facts = Table(show_header=False, box=None)
     facts.add_column(style="bold")
     facts.add_column(overflow="fold")
-    names = "name kind version architecture status weights_digest source input licence intended_use citation"
+    names = "name kind version architecture status weights_digest engine source input licence intended_use "
+    names += "citation"
     for name in names.split():
         facts.add_row(name.replace("_", " "), escape(str(model[name])))
     if model["caution"]:

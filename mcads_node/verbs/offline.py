@@ -13,9 +13,11 @@ from pathlib import Path
 from mcads_node.calibration import Calibration
 from mcads_node.compute import Compute, WorkerLost
 from mcads_node.config import Known, RuleBook, TriageRules, load_rules, load_triage
+from mcads_node.engine.choice import is_converted
 from mcads_node.errors import NodeError, PermanentError
 from mcads_node.finding import Algorithm, Finding
 from mcads_node.instance import Circumstances, Declined, InputCheck, Requestor
+from mcads_node.model_store.store import ModelStore
 from mcads_node.profile import DEFAULT
 from mcads_node.read.part10 import read_dataset
 from mcads_node.report.readback import picture_in
@@ -104,11 +106,15 @@ def offline_compute(
     NodeError
         The model cannot be used, with what to do.
     """
+    models_dir, weights = shipped_folder("models"), weights_dir(data_dir)
+    store = ModelStore(models_dir=models_dir, weights_dir=weights)
     settings = WorkerSettings(
-        models_dir=shipped_folder("models"),
-        weights_dir=weights_dir(data_dir),
+        models_dir=models_dir,
+        weights_dir=weights,
         model=model,
         memory_limit_mib=_MEMORY_LIMIT_MIB,
+        # as the node of this folder does it; to convert the network for a few images would take longer
+        engine="auto" if is_converted(store, model) else "torch",
         calibrations=() if calibration is None else (calibration,),
         triage=triage,
         anatomy=anatomy,

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from mcads_node.config import NodeConfig
+from mcads_node.engine.choice import foreseen
 from mcads_node.errors import PermanentError
 from mcads_node.model_store.manifest import Download, Manifest, ModelManifest, SegmentationManifest
 from mcads_node.model_store.store import ModelStatus, ModelStore
@@ -123,6 +124,7 @@ def describe_model(data_dir: Path, name: str) -> dict[str, Any]:
         "architecture": manifest.architecture,
         "status": str(status),
         "weights_digest": store.verify(name) if status is ModelStatus.READY else None,
+        "engine": foreseen(store, name, "auto") if status is ModelStatus.READY else None,
         "source": source.url if isinstance(source, Download) else "shipped beside its manifest",
         "input": f"{seen.size} × {seen.size}, {seen.low:g}…{seen.high:g}",
         "demonstration": manifest.demonstration,

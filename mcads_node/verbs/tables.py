@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
     from mcads_node.verbs.check_result import CheckResult
     from mcads_node.verbs.demo import DemoResult
     from mcads_node.verbs.offline import OfflineResult
+    from mcads_node.verbs.tuning import Measured
 
 #: how a presence is shown
 _MARKS = {"present": "[bold red]present[/]", "absent": "absent", "undetermined": "[yellow]undetermined[/]"}
@@ -278,3 +280,24 @@ def show_demo(console: Console, result: DemoResult) -> None:
         highlight=False,
     )
     console.print(f"Everything lies in {result.folder}", highlight=False, soft_wrap=True)
+
+
+def tuning_json(found: Sequence[Measured]) -> list[dict[str, Any]]:
+    """Give what ``tune`` measured, the best share first."""
+    return [
+        {
+            **asdict(each.share),
+            "images_per_second": round(each.images_per_second, 2),
+            "seconds_alone": round(each.seconds_alone, 3),
+        }
+        for each in found
+    ]
+
+
+def show_tuning(console: Console, found: Sequence[Measured]) -> None:
+    """Print what ``tune`` measured, the best share first."""
+    table = Table("workers", "threads each", "engine", "images/s", "one alone")
+    for number, each in enumerate(tuning_json(found)):
+        cells = (each["workers"], each["threads"], each["engine"], each["images_per_second"])
+        table.add_row(*map(str, cells), f"{each['seconds_alone']} s", style="" if number else "bold")
+    console.print(table, "The first one is written down; a node goes by it from its next start on.")

@@ -16,6 +16,7 @@ from typing import Any
 
 from mcads_node.verbs.overview import describe_study
 from mcads_node.yamlfile import write_yaml
+from tests.conversion import lend_conversion
 from tests.peers import echoscu, free_port
 
 START_SECONDS = 120.0
@@ -84,6 +85,7 @@ class ServedNode:
 
     def launch(self) -> None:
         """Start it, without waiting."""
+        lend_conversion(self.folder / "data")
         with self.log.open("ab") as log:
             self.process = subprocess.Popen(
                 [sys.executable, "-m", "mcads_node", "serve", "--config", str(self.config), *self.arguments],
