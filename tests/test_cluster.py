@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from datetime import timedelta
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -153,6 +154,9 @@ def test_a_lost_actor_and_a_lost_head_cost_a_retry_and_nothing_else(
     def events(image: str) -> list[str]:
         return [each.what for each in state.workitems.show_study(f"1.2.3.{image}").events]
 
+    def is_analysed(image: str) -> bool:
+        return "analysed" in events(image)
+
     with dispatching(tmp_path, compute) as state:
         wait_for(lambda: compute.alive == 1, "the actor is ready")
         for image, loss in (("1", "actor"), ("2", "head")):
@@ -169,7 +173,7 @@ def test_a_lost_actor_and_a_lost_head_cost_a_retry_and_nothing_else(
                 wait_for(lambda: (compute.alive, compute.workers) == (0, 0), "the loss is noticed")
                 wait_for(lambda: not is_claimed(), "the work is given back")
                 cluster.start(processors=1)
-            wait_for(lambda image=image: "analysed" in events(image), f"{image} is analysed all the same")
+            wait_for(partial(is_analysed, image), f"{image} is analysed all the same")
             # the worker of before went with its actor
             assert not Path(f"/proc/{worker}").exists()
             study = state.workitems.show_study(f"1.2.3.{image}")

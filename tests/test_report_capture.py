@@ -20,7 +20,7 @@ from mcads_node.report.caption import caption as draw_caption
 from mcads_node.report.capture import HEATMAP, SUMMARY, heatmap_capture, summary_capture, thumbnail
 from mcads_node.report.drawing import LOWEST_SHOWN, OUTLINE, grey_levels
 from mcads_node.report.evidence import referable_header
-from mcads_node.report.making import Making
+from mcads_node.report.making import Making, result_object
 from mcads_node.report.overlay import captioned_heatmap
 from mcads_node.report.sc import secondary_capture
 from mcads_node.report.summary_page import summary_page
@@ -439,6 +439,15 @@ def test_rle_is_the_same_bytes_each_time_and_smaller() -> None:
     readings = [read()]
     page = summary_capture(readings, ALGORITHM, CONTEXT, replace(SUMMARY, transfer_syntax_uid=RLE))
     assert len(page.data) < len(summary_capture(readings, ALGORITHM, CONTEXT).data) / 2
+
+
+def test_rle_of_an_odd_number_of_bytes() -> None:
+    """What is padded to an even length ends gdcm, and with it the process."""
+    rle = replace(SUMMARY, transfer_syntax_uid=RLE)
+    making = Making(rendition=rle, sop_instance_uid="1.2.3", algorithm=ALGORITHM, context=CONTEXT)
+    pixels = (np.arange(21 * 17 * 3) % 251).astype(np.uint8).reshape(21, 17, 3)
+    made = result_object(secondary_capture([full()], pixels, making), rle)
+    assert np.array_equal(pydicom.dcmread(BytesIO(made.data)).pixel_array, pixels)
 
 
 @pytest.mark.parametrize(

@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydicom import dcmwrite
 from pydicom.dataset import Dataset, FileMetaDataset
-from pydicom.uid import ExplicitVRLittleEndian, SecondaryCaptureImageStorage
+from pydicom.uid import UID, ExplicitVRLittleEndian, SecondaryCaptureImageStorage
 
 from mcads_node.report.encoding import Fixed, encoded_elements, encoded_file
 
@@ -59,15 +59,15 @@ def of_values(values: dict[str, Any]) -> Dataset:
 @given(dataset=items(2), pixels=st.none() | st.binary(max_size=5).map(lambda data: data * 2))
 def test_a_file_is_what_pydicom_writes(dataset: Dataset, pixels: bytes | None) -> None:
     dataset.SpecificCharacterSet = "ISO_IR 192"
-    dataset.SOPClassUID, dataset.SOPInstanceUID = SecondaryCaptureImageStorage, "1.2.3"
+    dataset.SOPClassUID, dataset.SOPInstanceUID = SecondaryCaptureImageStorage, UID("1.2.3")
     if pixels is not None:
         dataset.BitsAllocated, dataset.PixelData = 8, pixels
     meta = FileMetaDataset()
     meta.FileMetaInformationVersion = b"\x00\x01"
     meta.MediaStorageSOPClassUID = SecondaryCaptureImageStorage
-    meta.MediaStorageSOPInstanceUID = "1.2.3"
+    meta.MediaStorageSOPInstanceUID = UID("1.2.3")
     meta.TransferSyntaxUID = ExplicitVRLittleEndian
-    meta.ImplementationClassUID = "1.2.4"
+    meta.ImplementationClassUID = UID("1.2.4")
     written = encoded_file(meta, dataset)
     dataset.file_meta = meta
     expected = io.BytesIO()

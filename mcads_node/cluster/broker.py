@@ -86,10 +86,12 @@ class _Broker:
         #: pieces of work that each ready actor has
         self._loads: dict[Any, int] = {}
         self._threads = ThreadPoolExecutor(settings.max_in_flight, thread_name_prefix="work")
-        options = {"num_cpus": settings.num_cpus, "num_gpus": settings.num_gpus}
-        # it answers pings while it works
-        self._reader: Any = ray.remote(max_restarts=0, max_concurrency=settings.max_in_flight + 2, **options)(
-            Reader
+        self._reader: Any = ray.remote(Reader).options(
+            num_cpus=settings.num_cpus,
+            num_gpus=settings.num_gpus,
+            max_restarts=0,
+            # it answers pings while it works
+            max_concurrency=settings.max_in_flight + 2,
         )
 
     def run(self) -> None:
@@ -106,7 +108,7 @@ class _Broker:
     def _beat(self) -> None:
         """Say that the head answers; while it does not, this waits, and the node draws its conclusion."""
         while True:
-            ray.cluster_resources()
+            ray.cluster_resources()  # type: ignore[no-untyped-call]
             self._tell(BEAT)
             time.sleep(_BEAT_SECONDS)
 

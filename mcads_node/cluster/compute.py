@@ -127,7 +127,7 @@ class ClusterCompute:
             try:
                 process.start()
             except OSError as error:
-                self._tell_once("cluster.lost", f"no process could be started: {error.strerror}")
+                self._tell_lost(f"no process could be started: {error.strerror}")
                 return False
             theirs.close()
             with self._lock:
@@ -135,7 +135,7 @@ class ClusterCompute:
             was_ready, why = self._listen(ours)
             self._let_go(process)
         if not self._stopping.is_set():
-            self._tell_once("cluster.lost", why)
+            self._tell_lost(why)
         return was_ready
 
     def _let_go(self, process: SpawnProcess) -> None:
@@ -163,10 +163,14 @@ class ClusterCompute:
             was_ready = was_ready or self._ready > 0
         return was_ready, ""
 
-    def _tell_once(self, event: str, reason: str) -> None:
-        if reason not in self._told:
-            self._told.add(reason)
-            log.error(event, address=self._settings.address, reason=reason)
+    def _tell_lost(self, reason: str) -> None:
+        if self._is_new(reason):
+            log.error("cluster.lost", address=self._settings.address, reason=reason)
+
+    def _is_new(self, reason: str) -> bool:
+        known = reason in self._told
+        self._told.add(reason)
+        return not known
 
     def _take_in(self, what: str, *values: Any) -> None:
         if what == "ready":
@@ -175,7 +179,9 @@ class ClusterCompute:
             if self._ready:
                 self._told.clear()
         elif what == "unfit":
-            self._tell_once("cluster.unfit", values[0])
+            (reason,) = values
+            if self._is_new(reason):
+                log.error("cluster.unfit", address=self._settings.address, reason=reason)
         elif what == "answer":
             number, kind, value = values
             with self._lock:

@@ -16,12 +16,12 @@ from pydicom.dataelem import DataElement, RawDataElement
 from pydicom.dataset import Dataset, FileMetaDataset
 from pydicom.filebase import DicomBytesIO
 from pydicom.filewriter import (
-    AMBIGUOUS_VR,
     correct_ambiguous_vr_element,
     write_data_element,
     write_file_meta_info,
 )
 from pydicom.multival import MultiValue
+from pydicom.valuerep import AMBIGUOUS_VR
 
 #: UTF-8 in pydicom's name, for what is left to it: text of every object is in ISO_IR 192
 _PYTHON_UTF_8: Final = "utf8"

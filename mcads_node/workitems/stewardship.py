@@ -53,8 +53,10 @@ class Stewardship:
         with self._lock:
             had, self.is_ours = self.is_ours, False
             self.is_ours = self._still() or self._take()
-            if had != self.is_ours:
-                log.info("stewardship.taken" if self.is_ours else "stewardship.lost")
+            if self.is_ours and not had:
+                log.info("stewardship.taken")
+            if had and not self.is_ours:
+                log.info("stewardship.lost")
             return self.is_ours
 
     def let_go(self) -> None:
