@@ -305,8 +305,8 @@ def test_the_data_folder_is_as_told(node: Path) -> None:
         plain(row[0]).split()[0].partition("/")[0] for row in table(OPERATIONS, "in `/var/lib/mcads-node`")
     }
     there = {entry.name for entry in (node.parent / "data").iterdir()}
-    # a lock is held only by a node that runs; no weights were fetched
-    assert told - {"lock.ROLE", "models"} <= there
+    # a lock is held only by a node that runs; no weights were fetched, and nothing was tuned
+    assert told - {"lock.ROLE", "models", "tuning.yaml"} <= there
     assert {name.partition("-wal")[0].partition("-shm")[0] for name in there} <= told
 
 

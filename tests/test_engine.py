@@ -240,7 +240,8 @@ def test_what_does_not_agree_with_torch_is_refused_or_passed_over(
         load_classifier(store, DEMONSTRATION, threads=1, engine="openvino")
     fallen_back = load_classifier(store, DEMONSTRATION, device="cpu", threads=1, engine="auto")
     assert fallen_back.engine.described.startswith("torch")
-    assert "engine.refused" in capfd.readouterr().out
+    # wherever another test has sent the log
+    assert "engine.refused" in "".join(capfd.readouterr())
     assert "not taken" in foreseen(store, DEMONSTRATION, "auto")
 
 
