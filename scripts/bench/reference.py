@@ -17,6 +17,7 @@ from torch import nn
 from mcads_node import phantom
 from mcads_node.classifier import Classifier, load_classifier
 from mcads_node.instance import ModelGeometry
+from mcads_node.logs import configure_logs
 from mcads_node.resample import geometry_for, model_input
 from tests.model_samples import SEEDED, seeded_store
 
@@ -27,6 +28,8 @@ class Models:
     """The same seeded weights in densenet121-res224-all's network: ours, and torchxrayvision's."""
 
     def __init__(self, folder: Path, threads: int) -> None:
+        # to standard error: what is measured is told on the other
+        configure_logs()
         self.store = seeded_store(folder)
         self.threads = threads
         torch.set_num_threads(threads)
