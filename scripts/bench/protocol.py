@@ -26,6 +26,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+#: set for a command that was begun again after an installation
+_INSTALLED = "MCADS_BENCH_INSTALLED"
 ROOT = Path(__file__).resolve().parents[2]
 
 Row = dict[str, Any]
@@ -142,6 +144,7 @@ def progress(text: str) -> None:
 def use_venv(*modules: str) -> None:
     """Go on with the Python of .venv where `modules` are absent from this one, and find the package.
 
+    What is absent from .venv too, the peers of a fresh clone, is installed into it.
     From then on SIGTERM ends the command as ``sys.exit`` does: what it has started is taken down.
     """
     sys.path.insert(0, str(ROOT))
@@ -149,8 +152,9 @@ def use_venv(*modules: str) -> None:
     if all(map(importlib.util.find_spec, modules or ("pynetdicom", "torch"))):
         return
     python = ROOT / ".venv" / "bin" / "python"
-    if Path(sys.executable) == python:
+    if os.environ.get(_INSTALLED):
         raise SystemExit(f"not installed: one of {', '.join(modules)}")
-    if not python.exists():
-        subprocess.run([ROOT / "scripts" / "setup-venv", "test"], check=True, stdout=sys.stderr)
+    if Path(sys.executable) == python or not python.exists():
+        subprocess.run([ROOT / "scripts" / "setup-venv", "test", "bench"], check=True, stdout=sys.stderr)
+        os.environ[_INSTALLED] = "yes"
     os.execv(python, [str(python), *sys.argv])
