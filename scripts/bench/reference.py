@@ -23,6 +23,9 @@ from tests.model_samples import SEEDED, seeded_store
 
 Picture = np.ndarray[tuple[int, int], np.dtype[np.float32]]
 
+#: seconds; OpenMP's threads give up sooner
+_PAUSE = 0.3
+
 
 class Models:
     """The same seeded weights in densenet121-res224-all's network: ours, and torchxrayvision's."""
@@ -94,12 +97,17 @@ class Guided:
 
 
 def rounds(works: Sequence[Callable[[], object]], count: int) -> list[list[float]]:
-    """Seconds of each of some works, one after the other in every round, so that noise meets all of them."""
+    """Seconds of each of some works, one after the other in every round, so that noise meets all of them.
+
+    Between two of them nothing is done for a moment: the threads that torch leaves behind look for work in a
+    busy loop, and would take the processors from whoever comes next.
+    """
     for work in works:
         work()
     seconds: list[list[float]] = [[] for _ in works]
     for _ in range(count):
         for work, told in zip(works, seconds, strict=True):
+            time.sleep(_PAUSE)
             begun = time.perf_counter()
             work()
             told.append(time.perf_counter() - begun)
