@@ -15,6 +15,7 @@ from safetensors.torch import load
 from torch import nn
 
 from mcads_node import phantom
+from mcads_node.allocator import keep_what_is_freed
 from mcads_node.classifier import Classifier, load_classifier
 from mcads_node.instance import ModelGeometry
 from mcads_node.logs import configure_logs
@@ -33,6 +34,8 @@ class Models:
     def __init__(self, folder: Path, threads: int) -> None:
         # to standard error: what is measured is told on the other
         configure_logs()
+        # as every worker does; the other side has it too
+        keep_what_is_freed()
         self.store = seeded_store(folder)
         self.threads = threads
         torch.set_num_threads(threads)
