@@ -261,7 +261,7 @@ def test_without_openvino_auto_is_torch_and_openvino_an_error(
 
 def test_a_conversion_that_fails_says_why(tmp_path: Path) -> None:
     require_module("openvino")
-    with pytest.raises(ModelUnusable, match="failed: there is no model 'none'"):
+    with pytest.raises(ModelUnusable, match="for OpenVINO: there is no model 'none'"):
         choice._convert(shipped_store(tmp_path), "none", tmp_path / "key")
 
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import fcntl
 import importlib
 import importlib.util
-import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -20,11 +19,10 @@ from mcads_node.engine.conversions import Converted, key_of, read_converted, rec
 from mcads_node.errors import ModelUnusable, NodeError, TransientError
 from mcads_node.model_store.manifest import Manifest
 from mcads_node.model_store.store import ModelStore, VerifiedWeights
+from mcads_node.model_store.weights_files import run_conversion
 
 log = structlog.stdlib.get_logger(__name__)
 
-#: seconds; a conversion takes ten, on a machine with much else to do a minute
-_CONVERSION_TIMEOUT: Final = 300.0
 #: files of which one is there where a driver for CUDA is: torch is asked only then
 _CUDA_DEVICES: Final = ("/dev/nvidiactl", "/proc/driver/nvidia/version", "/dev/dxg")
 
@@ -174,18 +172,4 @@ def _convert(store: ModelStore, name: str, folder: Path) -> None:
         name,
         str(folder),
     ]
-    try:
-        done = subprocess.run(  # noqa: S603 - our own module, names and paths of our own
-            command,
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.PIPE,
-            timeout=_CONVERSION_TIMEOUT,
-            check=False,
-        )
-    except subprocess.TimeoutExpired as error:
-        raise ModelUnusable(f"the conversion of {name} for OpenVINO did not end in time") from error
-    if done.returncode != 0:
-        lines = done.stderr.decode(errors="replace").strip().splitlines()
-        reason = lines[-1] if lines else f"it ended with code {done.returncode}"
-        raise ModelUnusable(f"the conversion of {name} for OpenVINO failed: {reason}")
+    run_conversion(command, f"{name} for OpenVINO")

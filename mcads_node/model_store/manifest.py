@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from abc import abstractmethod
 from collections.abc import Mapping
 from pathlib import Path
 from types import MappingProxyType
@@ -117,14 +118,14 @@ class ModelManifest(_Part):
         )
 
     @property
+    @abstractmethod
     def labels(self) -> tuple[str, ...]:
         """What the model tells of an image, in the network's order."""
-        raise NotImplementedError
 
     @property
+    @abstractmethod
     def width(self) -> int:
         """Number of the network's outputs, of each pixel where it has some for each."""
-        raise NotImplementedError
 
 
 class Manifest(ModelManifest):

@@ -8,13 +8,13 @@ import os
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
 from mcads_node.errors import ModelUnusable, TransientError
 
-#: seconds; importing torch takes a few, the conversion less than one
+#: seconds; importing torch takes a few, a conversion up to ten, on a machine with much else to do a minute
 _CONVERSION_TIMEOUT = 300.0
 
 
@@ -50,11 +50,34 @@ def convert(source: Path, target: Path, architecture: str, outputs: int) -> None
     """
     command = [sys.executable, "-I", "-m", "mcads_node.model_store.convert_weights"]
     command += [str(source.resolve()), str(target.resolve()), architecture, str(outputs)]
+    isolated = {"PATH": os.defpath, "HOME": str(target.parent), "LANG": "C.UTF-8"}
+    run_conversion(command, source.name, env=isolated, cwd=target.parent)
+
+
+def run_conversion(
+    command: Sequence[str], what: str, env: Mapping[str, str] | None = None, cwd: Path | None = None
+) -> None:
+    """Run a conversion that tells in its last line what failed.
+
+    Parameters
+    ----------
+    command
+        A module of our own, with paths of our own.
+    what
+        Is converted; stands before the reason.
+    env, cwd
+        Of the process; this one's by default.
+
+    Raises
+    ------
+    ModelUnusable
+        It did not end well, or not in time.
+    """
     try:
-        done = subprocess.run(  # noqa: S603 - our own module, paths of our own
+        done = subprocess.run(  # noqa: S603 - as said above
             command,
-            env={"PATH": os.defpath, "HOME": str(target.parent), "LANG": "C.UTF-8"},
-            cwd=target.parent,
+            env=env,
+            cwd=cwd,
             stdin=subprocess.DEVNULL,
             stdout=subprocess.DEVNULL,
             stderr=subprocess.PIPE,
@@ -62,11 +85,11 @@ def convert(source: Path, target: Path, architecture: str, outputs: int) -> None
             check=False,
         )
     except subprocess.TimeoutExpired as error:
-        raise ModelUnusable(f"{source.name}: the conversion did not end in time") from error
+        raise ModelUnusable(f"{what}: the conversion did not end in time") from error
     if done.returncode != 0:
         lines = done.stderr.decode(errors="replace").strip().splitlines()
         reason = lines[-1] if lines else f"the conversion ended with code {done.returncode}"
-        raise ModelUnusable(f"{source.name}: {reason}")
+        raise ModelUnusable(f"{what}: {reason}")
 
 
 @contextmanager
