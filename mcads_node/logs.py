@@ -25,6 +25,15 @@ _UNHEARD = (
     "utils",
 )
 
+#: One list for the process's life: a logger keeps the one it was first used with, and what takes this one's
+#: place in it (`structlog.testing.capture_logs`) must reach every logger, however often it is configured.
+_PROCESSORS: list[structlog.typing.Processor] = [
+    structlog.stdlib.add_log_level,
+    structlog.stdlib.add_logger_name,
+    structlog.processors.TimeStamper(fmt="iso", utc=True),
+    structlog.stdlib.ProcessorFormatter.wrap_for_formatter,
+]
+
 
 def configure_logs(*, verbose: bool = False, as_json: bool | None = None) -> None:
     """Set up structlog and the standard library's logging for this process.
@@ -38,16 +47,11 @@ def configure_logs(*, verbose: bool = False, as_json: bool | None = None) -> Non
     """
     if as_json is None:
         as_json = not sys.stderr.isatty()
-    shared: list[structlog.typing.Processor] = [
-        structlog.stdlib.add_log_level,
-        structlog.stdlib.add_logger_name,
-        structlog.processors.TimeStamper(fmt="iso", utc=True),
-    ]
     renderer: structlog.typing.Processor = (
         structlog.processors.JSONRenderer(default=_in_json) if as_json else structlog.dev.ConsoleRenderer()
     )
     structlog.configure(
-        processors=[*shared, structlog.stdlib.ProcessorFormatter.wrap_for_formatter],
+        processors=_PROCESSORS,
         logger_factory=structlog.stdlib.LoggerFactory(),
         wrapper_class=structlog.stdlib.BoundLogger,
         cache_logger_on_first_use=True,
@@ -55,7 +59,7 @@ def configure_logs(*, verbose: bool = False, as_json: bool | None = None) -> Non
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(
         structlog.stdlib.ProcessorFormatter(
-            foreign_pre_chain=shared,
+            foreign_pre_chain=_PROCESSORS[:-1],
             processors=[
                 structlog.stdlib.ProcessorFormatter.remove_processors_meta,
                 structlog.processors.format_exc_info,

@@ -23,3 +23,24 @@ def test_a_moment_is_written_as_the_time_stamp_is() -> None:
     )
     line = json.loads(done.stderr)
     assert (line["event"], line["until"], line["times"]) == ("told", "2026-01-31T03:00:00+00:00", 2)
+
+
+_CAPTURE = """
+import structlog
+from structlog.testing import capture_logs
+from mcads_node.logs import configure_logs
+log = structlog.stdlib.get_logger("mcads_node.tests")
+configure_logs(as_json=True)
+log.info("kept with the first set-up")
+configure_logs(as_json=True)
+with capture_logs() as told:
+    log.info("captured")
+print([each["event"] for each in told])
+"""
+
+
+def test_logs_are_captured_however_often_they_were_set_up() -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", _CAPTURE], capture_output=True, text=True, timeout=60, check=True
+    )
+    assert done.stdout.strip() == "['captured']"
