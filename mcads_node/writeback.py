@@ -26,6 +26,6 @@ def _begin() -> Callable[[int, int, int], None]:
     return begin
 
 
-#: given a file's descriptor, and where what is to be written begins and how long it is; does nothing where the
+#: given a file's descriptor, where what is to be written begins, and how long it is; does nothing where the
 #: system has no such call (it is Linux's)
 begin_write_back: Callable[[int, int, int], None] = _begin()

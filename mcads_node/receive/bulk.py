@@ -81,6 +81,9 @@ class Bulk:
         incoming = self._under_way()
         if incoming is not None:
             return self._take(incoming)
+        if self._dul.state_machine.current_state == "Sta13":
+            # what a peer sends that was sent an abort is thrown away (AA-6), and its rest not waited for
+            self._begin = self._end
         if self._begin < self._end:
             self._dul._read_pdu_data()
             return True

@@ -9,7 +9,7 @@ _SECONDS = 0.05
 
 
 class Doorbell(threading.Event):
-    """Stands in for pynetdicom's checkpoint, which the thread of an association passes before it looks around.
+    """Stands in for pynetdicom's checkpoint, which an association's thread passes before it looks around.
 
     It looks every millisecond, with each of these threads; here it looks when it was rung for.
     """
