@@ -16,8 +16,10 @@ from safetensors.torch import load, save
 from structlog.testing import capture_logs
 from torch import nn
 
+from mcads_node import worker
 from mcads_node.architectures.device import device_named
 from mcads_node.classifier import Classifier
+from mcads_node.config import Configuration, NodeConfig, RuleBook
 from mcads_node.engine import EngineSettings, PrecisionName, choice, torch_engine
 from mcads_node.engine.acceptance import LIMIT, lower_or_exact
 from mcads_node.engine.choice import foreseen
@@ -29,6 +31,7 @@ from mcads_node.explain.pli import pli
 from mcads_node.infer import infer
 from mcads_node.model_store.heads import HEADS
 from mcads_node.model_store.store import VerifiedWeights
+from mcads_node.service.sharing import Share, worker_settings
 from tests.model_samples import DEMONSTRATION, GEOMETRY, shipped_store, small_inputs
 
 STORE = shipped_store(Path("nowhere"))
@@ -53,7 +56,7 @@ def exact_engine(sensitivity: float) -> TorchEngine:
 @pytest.fixture
 def welcome(monkeypatch: pytest.MonkeyPatch) -> None:
     """A processor is what a GPU is."""
-    monkeypatch.setattr(torch_engine, "LOWER", {"cpu": torch.bfloat16})
+    monkeypatch.setattr(torch_engine, "LOWER", torch_engine.LOWER | {"cpu": torch.bfloat16})
 
 
 def opened(sensitivity: float, precision: PrecisionName) -> tuple[Classifier, list[str]]:
@@ -122,7 +125,7 @@ def test_a_device_that_cannot_compute_so_keeps_float32_and_says_why() -> None:
 
 
 def test_the_layers_are_channels_last_and_of_the_lower_type_and_the_head_is_not(
-    welcome: None, monkeypatch: pytest.MonkeyPatch
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     seen: list[tuple[torch.dtype, torch.dtype, bool]] = []
     plain = nn.Conv2d.forward
@@ -146,10 +149,9 @@ def test_the_layers_are_channels_last_and_of_the_lower_type_and_the_head_is_not(
     np.testing.assert_array_equal(logits, expected)
 
 
-def test_maps_of_pixels_stay_in_float32_and_those_of_cells_are_of_what_was_computed(welcome: None) -> None:
-    lower, _ = opened(DULL, "auto")
-    exact, _ = opened(DULL, "float32")
-    assert (lower.engine.precision, exact.engine.precision) == ("bf16", "f32")
+def test_maps_of_pixels_stay_in_float32_and_those_of_cells_are_of_what_was_computed() -> None:
+    weights, engine = weights_of(DULL), exact_engine(DULL)
+    lower, exact = (Classifier(MANIFEST, each, weights) for each in (engine.lowered(torch.bfloat16), engine))
     picture = small_inputs(1)[0, 0]
     here, there = (infer(each, picture, {}, ()) for each in (lower, exact))
     scores = [[finding.score for finding in each.findings] for each in (here, there)]
@@ -160,6 +162,20 @@ def test_maps_of_pixels_stay_in_float32_and_those_of_cells_are_of_what_was_compu
     assert not np.array_equal(here.feature_map, there.feature_map)
     (mine,) = grad_cam(lower, here, here.findings[:1], GEOMETRY)
     assert mine.activation.max() in (0.0, 1.0)
+
+
+@pytest.mark.parametrize(("precision", "comparisons"), [("auto", 1), ("float32", 0)])
+def test_what_is_configured_reaches_the_worker(
+    welcome: None, tmp_path: Path, precision: str, comparisons: int
+) -> None:
+    node = {"node": {"data_dir": tmp_path}, "analysis": {"model": DEMONSTRATION, "precision": precision}}
+    configuration = Configuration(node=NodeConfig.model_validate(node), book=RuleBook())
+    settings = worker_settings(configuration, Share(workers=1, threads=1, engine="torch"))
+    with capture_logs() as logs:
+        worker._Work(replace(settings, allow_demonstration=True)).load()
+    assert [each["event"] for each in logs] == ["precision.compared"] * comparisons + ["model.loaded"]
+    # as trained, the model does not agree in bfloat16
+    assert logs[-1]["engine"].endswith(", f32")
 
 
 def test_float32_is_not_tf32_on_any_device() -> None:

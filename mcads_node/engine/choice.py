@@ -84,7 +84,7 @@ def _suits(settings: EngineSettings) -> bool:
 
 
 def _has_cuda() -> bool:
-    # empty where a machine's GPUs are not for this process, as Ray has it for actors that asked for none
+    # empty where the machine's GPUs are not for this process
     hidden = os.environ.get("CUDA_VISIBLE_DEVICES") == ""
     return not hidden and any(Path(each).exists() for each in _CUDA_DEVICES)
 
