@@ -25,5 +25,6 @@ def copy_node(folder: Path, weights_dir: Path) -> ModelStore:
     for name in ("config", "models"):
         shutil.copytree(shipped_folder(name), folder / name)
     seeded_store(folder)
-    os.environ["PYTHONPATH"] = str(folder)
+    # before the folder that they are started in, which may be the checkout
+    os.environ |= {"PYTHONPATH": str(folder), "PYTHONSAFEPATH": "1"}
     return ModelStore(folder / "models", weights_dir)
