@@ -31,6 +31,10 @@ class ObjectKind(StrEnum):
     SEG = "seg"
 
 
+#: longest side of a heatmap's image part, in pixels, where a destination asks for no other: a screen shows no
+#: more of it beside the radiograph, and the whole matrix takes four times the bytes (docs/decisions/0039)
+HEATMAP_SIDE = 1280
+
 #: kinds that are drawn, with the modality and the transfer syntax that a destination asks for
 CAPTURES = frozenset({ObjectKind.SUMMARY, ObjectKind.HEATMAP})
 
@@ -51,7 +55,7 @@ class Rendition:
     #: of a capture: Explicit VR Little Endian, or RLE Lossless
     transfer_syntax_uid: str = "1.2.840.10008.1.2.1"
     #: longest side of a heatmap's image part in pixels; None: the source's matrix
-    max_side: int | None = None
+    max_side: int | None = HEATMAP_SIDE
     #: of a heatmap: ``filled`` or ``contour``
     style: str = "filled"
     #: language of all texts: ``en`` or ``lt``

@@ -17,6 +17,7 @@ import structlog
 
 from mcads_node import analyse as steps
 from mcads_node.allocator import keep_what_is_freed
+from mcads_node.blas import use_one_thread
 from mcads_node.calibration import calibration_for
 from mcads_node.classifier import Classifier, load_classifier
 from mcads_node.companions import Companions, load_companions
@@ -75,6 +76,7 @@ def _answer(work: Callable[..., Any], arguments: tuple[Any, ...]) -> tuple[str, 
 def _limit(settings: WorkerSettings) -> None:
     configure_logs()
     keep_what_is_freed()
+    use_one_thread()
     # Ctrl-C in a terminal reaches the whole process group; the node tells its workers itself when to end
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     limit = settings.memory_limit_mib * 1024 * 1024
@@ -112,7 +114,9 @@ class _Work:
         settings = self._settings
         store = ModelStore(models_dir=settings.models_dir, weights_dir=settings.weights_dir)
         store.require_allowed(name, allow_demonstration=settings.allow_demonstration)
-        return load_classifier(store, name, threads=settings.threads, engine=settings.engine)
+        return load_classifier(
+            store, name, threads=settings.threads, engine=settings.engine, precision=settings.precision
+        )
 
     def _accompanying(self) -> Companions:
         """Give the models that accompany the classifiers, warm."""

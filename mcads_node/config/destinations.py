@@ -8,7 +8,7 @@ from pydantic import Field, ValidationInfo, field_validator, model_validator
 
 from mcads_node.config.tls import NODE_HAS_TLS
 from mcads_node.config.vocabulary import AETitle, Section
-from mcads_node.result import ObjectKind
+from mcads_node.result import HEATMAP_SIDE, ObjectKind
 
 #: SOP classes of a Structured Report, by the name that a destination calls them
 SRClass = Literal["comprehensive-3d", "enhanced", "comprehensive"]
@@ -19,7 +19,7 @@ class CapturesSection(Section):
 
     modality: Annotated[str, Field(pattern=r"^[A-Z0-9][A-Z0-9_ ]{0,15}$")] = "OT"
     transfer_syntax: Literal["explicit", "rle"] = "explicit"
-    max_side: Annotated[int, Field(ge=256, le=65535)] | None = None
+    max_side: Annotated[int, Field(ge=256, le=65535)] | None = HEATMAP_SIDE
     style: Literal["filled", "contour"] = "filled"
 
 

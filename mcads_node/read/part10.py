@@ -37,6 +37,9 @@ MAX_INFLATED_HEADER_BYTES = 16 * 2**20
 
 _UNDEFINED_LENGTH = 0xFFFFFFFF
 
+#: values that two elements may share
+_IMMUTABLE = (str, bytes, int, float, type(None))
+
 StopWhen = Callable[[BaseTag, str | None, int], bool]
 
 
@@ -97,26 +100,34 @@ def header_of(ds: Dataset) -> Dataset:
         Independent of `ds`; with its ``file_meta``, if it has one.
     """
     header = Dataset()
+    implicit, little = ds.original_encoding
+    # before the values: they are converted by it
+    header.set_original_encoding(implicit, little, ds.original_character_set)
     with odd_data_expected():
         for tag in ds.keys():  # noqa: SIM118 - a Dataset iterates over converted elements, not over tags
-            if _is_bulk(tag):
-                continue
-            try:
-                held: DataElement | RawDataElement = ds.get_item(tag)
-                if isinstance(held, RawDataElement) and _is_text(held):
-                    # its bytes: text not of the declared character set is lost where pydicom decodes it
-                    header[tag] = held
-                    continue
-                element = copy.deepcopy(ds[tag])
-                if _is_legible(element):
-                    header[tag] = element
-            except PYDICOM_ERRORS:
-                continue
-        implicit, little = ds.original_encoding
-        header.set_original_encoding(implicit, little, ds.original_character_set)
+            if not _is_bulk(tag):
+                _copy_element(ds, tag, header)
         if hasattr(ds, "file_meta"):
             header.file_meta = copy.deepcopy(ds.file_meta)
     return header
+
+
+def _copy_element(ds: Dataset, tag: BaseTag, header: Dataset) -> None:
+    """Put a copy of one element into `header`, if its bytes are a value of its VR."""
+    try:
+        held: DataElement | RawDataElement = ds.get_item(tag)
+        if isinstance(held, RawDataElement):
+            # bytes, which both may have: each converts them for itself
+            header[tag] = held
+            # text not of the declared character set is lost where pydicom decodes it
+            legible = _is_text(held) or _is_legible(header[tag])
+        else:
+            header[tag] = copy.copy(held) if isinstance(held.value, _IMMUTABLE) else copy.deepcopy(held)
+            legible = _is_legible(held)
+    except PYDICOM_ERRORS:
+        legible = False
+    if not legible:
+        header.pop(tag, None)
 
 
 def _read(data: bytes, stop_when: StopWhen | None, limit: int) -> Dataset:

@@ -31,7 +31,7 @@ from mcads_node.report.drawing import (
 from mcads_node.resample import to_source
 from mcads_node.result import Rendition
 
-THUMBNAIL_SIDE = 512
+THUMBNAIL_SIDE = 440
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -96,7 +96,7 @@ def thumbnail(radiograph: Radiograph, heatmap: Heatmap | None) -> bytes:
     Returns
     -------
     bytes
-        PNG, at most 512 pixels on its longer side.
+        PNG, at most 440 pixels on its longer side: as many as the page has room for.
     """
     return encode_png(_filled(radiograph, heatmap, shrunk_shape(_shape(radiograph), THUMBNAIL_SIDE)))
 

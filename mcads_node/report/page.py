@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache, lru_cache
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
@@ -13,12 +14,21 @@ from PIL import Image, ImageDraw, ImageFont
 from mcads_node.report.drawing import FIRST_SHOWN, GROUND, INK, Colour, Rgb, colour_map
 
 
+class _Font(ImageFont.FreeTypeFont):
+    """A font that keeps how its last texts look: most of a page's are those of the page before."""
+
+    @lru_cache(maxsize=1024)  # noqa: B019 - fonts live as long as the process
+    def getmask2(self, *args: Any, **kwargs: Any) -> Any:  # type: ignore[override]
+        """As Pillow's, which renders anew each time; what it returns is only drawn from."""
+        return super().getmask2(*args, **kwargs)
+
+
 @cache
-def _font(size: int, bold: bool) -> ImageFont.FreeTypeFont:
+def _font(size: int, bold: bool) -> _Font:
     name = "DejaVuSans-Bold.ttf" if bold else "DejaVuSans.ttf"
     path = Path(__file__).with_name("fonts") / name
     # the basic engine: the same glyph positions whether or not libraqm is on the machine
-    return ImageFont.truetype(str(path), size, layout_engine=ImageFont.Layout.BASIC)
+    return _Font(str(path), size, layout_engine=ImageFont.Layout.BASIC)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -1,7 +1,8 @@
 """A real node on loopback, DCMTK's storescp as the PACS that it returns its results to, and what both tell.
 
 The work is that of the goals: a phantom of 2500 × 2048 with 16 bits allocated, 10 MB, each image a study of
-its own; SR, summary page and one heatmap are returned; the quiet time is 0; the demonstration model reads.
+its own; SR, summary page and one heatmap are returned; the quiet time is 0; torchxrayvision's DenseNet-121
+reads (`copied`).
 """
 
 import contextlib
@@ -16,16 +17,17 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from copied import MODEL, copy_node
 from images import Images
 
+from mcads_node.blas import use_one_thread
 from mcads_node.classifier import load_classifier
 from mcads_node.deliver.send import Answer, DestinationAddress, Outgoing, send
 from mcads_node.infer import infer
 from mcads_node.model_store.store import ModelStore
 from mcads_node.read.radiograph import read_dataset, read_radiograph
 from mcads_node.resample import geometry_for, model_input
-from mcads_node.shipped import shipped_folder
-from mcads_node.verbs.demo import CALLER, MODEL, NODE, running_node
+from mcads_node.verbs.demo import CALLER, NODE, running_node
 from mcads_node.yamlfile import write_yaml
 
 PACS = "BENCH_PACS"
@@ -47,6 +49,7 @@ class Bed:
     """A running node, and where its results arrive."""
 
     folder: Path
+    models: ModelStore
     images: Images
     address: DestinationAddress
     process: subprocess.Popen[bytes]
@@ -126,10 +129,11 @@ def running(count: int) -> Iterator[Bed]:
         pacs = subprocess.Popen([program("storescp"), *options, str(pacs_port)], env=_ENVIRONMENT)
         stack.callback(pacs.wait)
         stack.callback(pacs.kill)
-        config = _configured(folder, port, pacs_port)
+        models = copy_node(folder / "node", folder / "data" / "models")
+        config = _configured(folder, models, port, pacs_port)
         address = DestinationAddress(ae_title=NODE, host="127.0.0.1", port=port)
         process = stack.enter_context(running_node(config, folder / "node.log", address))
-        bed = Bed(folder=folder, images=images, address=address, process=process)
+        bed = Bed(folder=folder, models=models, images=images, address=address, process=process)
         warm = Images(folder / "warm-up", 3)
         warm.renew()
         for file in warm.files:
@@ -142,7 +146,7 @@ def _free_port() -> int:
         return int(probe.getsockname()[1])
 
 
-def _configured(folder: Path, port: int, pacs_port: int) -> Path:
+def _configured(folder: Path, models: ModelStore, port: int, pacs_port: int) -> Path:
     data_dir = folder / "data"
     write_yaml(
         folder / "node.yaml",
@@ -150,10 +154,10 @@ def _configured(folder: Path, port: int, pacs_port: int) -> Path:
             "node": {"ae_title": NODE, "host": "127.0.0.1", "port": port, "data_dir": str(data_dir)},
             "requestors": [{"ae_title": CALLER.ae_title, "address": "127.0.0.1"}],
             "destinations": {"pacs": {"ae_title": PACS, "host": "127.0.0.1", "port": pacs_port}},
-            "analysis": {"model": MODEL, "allow_demonstration_models": True},
+            "analysis": {"model": MODEL},
         },
     )
-    labels = load_classifier(_store(folder), MODEL, threads=1).algorithm.labels
+    labels = models.describe(MODEL).labels
     rule = {
         "name": "bench",
         "when": {},
@@ -165,16 +169,15 @@ def _configured(folder: Path, port: int, pacs_port: int) -> Path:
     return folder / "node.yaml"
 
 
-def _store(folder: Path) -> ModelStore:
-    return ModelStore(shipped_folder("models"), folder / "data" / "models")
-
-
 def floor(bed: Bed, rounds: int = 15) -> tuple[float, float]:
     """Seconds, and CPU seconds, of decoding, preprocessing and the forward pass of one image: medians.
 
-    In this process, on one thread, while the node is idle.
+    In this process, with the engine of the node, on one thread, while the node is idle.
     """
-    classifier, data = load_classifier(_store(bed.folder), MODEL, threads=1), bed.images.files[0].read_bytes()
+    # as every worker does
+    use_one_thread()
+    classifier = load_classifier(bed.models, MODEL, threads=1, engine="auto")
+    data = bed.images.files[0].read_bytes()
     wall, cpu = [], []
     for _ in range(rounds):
         begun, used = time.perf_counter(), time.process_time()

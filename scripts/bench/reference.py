@@ -16,6 +16,7 @@ from torch import nn
 
 from mcads_node import phantom
 from mcads_node.allocator import keep_what_is_freed
+from mcads_node.blas import use_one_thread
 from mcads_node.classifier import Classifier, load_classifier
 from mcads_node.instance import ModelGeometry
 from mcads_node.logs import configure_logs
@@ -36,6 +37,7 @@ class Models:
         configure_logs()
         # as every worker does; the other side has it too
         keep_what_is_freed()
+        use_one_thread()
         self.store = seeded_store(folder)
         self.threads = threads
         torch.set_num_threads(threads)

@@ -1,0 +1,25 @@
+"""Matrix products of a worker."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+_PRODUCTS = """
+import numpy
+import threadpoolctl
+from mcads_node.blas import use_one_thread
+
+use_one_thread()
+numpy.ones((512, 512)) @ numpy.ones((512, 512))
+libraries = threadpoolctl.threadpool_info()
+print({library["num_threads"] for library in libraries if library["user_api"] == "blas"})
+"""
+
+
+def test_they_stay_on_the_thread_that_asked() -> None:
+    # in a process of its own: it is of the whole process
+    done = subprocess.run(
+        [sys.executable, "-c", _PRODUCTS], capture_output=True, text=True, timeout=60, check=True
+    )
+    assert done.stdout.strip() == "{1}"
