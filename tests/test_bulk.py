@@ -96,7 +96,8 @@ def command() -> bytes:
 
 def request(dataset: bytes, sizes: list[int], together: int) -> bytes:
     """A C-STORE request whose data set is cut into fragments of these sizes in turn, so many a PDU."""
-    cut, at = [], 0
+    cut: list[bytes] = []
+    at = 0
     while at < len(dataset) or not cut:
         size = sizes[len(cut) % len(sizes)]
         cut.append(dataset[at : at + size])

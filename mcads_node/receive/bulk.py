@@ -13,10 +13,8 @@ import select
 import ssl
 import struct
 from collections.abc import Callable
-from typing import cast
 
 from pynetdicom.association import Association
-from pynetdicom.dimse_messages import DIMSEMessage
 from pynetdicom.transport import AssociationSocket
 
 from mcads_node.receive.content import Incoming
@@ -95,7 +93,7 @@ class Bulk:
 
     def _under_way(self) -> Incoming | None:
         """Give the data set that comes, where more of it may be added without more ado."""
-        message = cast("DIMSEMessage | None", self._dimse.message)
+        message = self._dimse.message
         connection = self._transport.socket
         if message is None or connection is None or self._dul.state_machine.current_state != "Sta6":
             return None
@@ -131,8 +129,8 @@ class Bulk:
 
     def _add(self, incoming: Incoming) -> bool:
         """Add the fragments of whole PDUs; False: what comes next is something else."""
-        buffer, joined, end, is_more = self._buffer, [], self._end, True
-        at = self._begin
+        buffer, at, end, is_more = self._buffer, self._begin, self._end, True
+        joined: list[memoryview] = []
         while at + HEADER <= end:
             kind, length = _PDU.unpack_from(buffer, at)
             if kind != P_DATA_TF_TYPE or HEADER + length > CAPACITY:
