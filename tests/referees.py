@@ -32,9 +32,10 @@ ALLOWED_WARNINGS = (
     re.compile(r"Missing attribute or value that would be needed to build DICOMDIR - (Patient ID|Study \w+)"),
 )
 
-# One JVM for all reports: compiling its rules takes it most of the time. By Saxon, for the processor of the JDK reads
-# the context groups anew for each code, which takes five times as long for the same verdicts. Saxon in its turn keeps
-# what it has read: the second pass asks for what the first found in the report at hand, always by one name.
+# One JVM for all reports: compiling its rules takes it most of the time. By Saxon, for the processor of the
+# JDK reads the context groups anew for each code, which takes five times as long for the same verdicts. Saxon
+# in its turn keeps what it has read: the second pass asks for what the first found in the report, always by
+# one name.
 _PIXELMED_BATCH = """
 public class Batch {
     public static void main(String[] files) throws Exception {
