@@ -8,7 +8,7 @@ from pathlib import Path
 
 from mcads_node.calibration import Calibration
 from mcads_node.config import ReconstructionSection, Rule, TriageRules
-from mcads_node.engine import EngineName
+from mcads_node.engine import EngineName, PrecisionName
 from mcads_node.finding import Algorithm, Finding
 from mcads_node.instance import Circumstances, InputCheck, View
 from mcads_node.profile import Profile
@@ -174,6 +174,8 @@ class WorkerSettings:
     memory_limit_mib: int
     #: what computes the network
     engine: EngineName = "torch"
+    #: in which it may compute
+    precision: PrecisionName = "float32"
     #: of one run of the network
     threads: int = 1
     #: of sites, of each model and site one at most
