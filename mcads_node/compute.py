@@ -1,6 +1,7 @@
 """Where analyses run: worker processes on this machine, each with a warm model.
 
-A worker is a fresh interpreter (spawned) without database and network. It has a memory limit and a hard time
+A worker is a fresh interpreter (spawned) without database and network; the node's images and results it
+reads and writes itself, where it was told of their folders. It has a memory limit and a hard time
 limit; one that dies, hangs or runs out of memory costs its own piece of work one attempt and is replaced, and
 nothing else is disturbed. For that each worker has a pipe and a thread of its own: pools whose workers share
 a pipe stand still for good when one is killed while it reads or writes (docs/decisions/0001). torch,
@@ -25,7 +26,7 @@ from typing import Any
 from mcads_node import metrics
 from mcads_node.errors import ModelUnusable, NodeError, TransientError
 from mcads_node.instance import Declined
-from mcads_node.task import Analysis, AnalysisRequest, Composed, ReportRequest, Scored, WorkerSettings
+from mcads_node.task import Analysis, AnalysisRequest, Composed, Filed, ReportRequest, Scored, WorkerSettings
 
 #: how long a worker that has closed its pipe may take to be gone
 _EXIT_SECONDS = 10.0
@@ -62,6 +63,8 @@ class Compute:
 
     def __init__(self, settings: WorkerSettings, workers: int, timeout_seconds: float) -> None:
         self.workers = workers
+        #: whether they read images and write results themselves
+        self.shares_folders = settings.folders is not None
         self._tasks: queue.SimpleQueue[_Task | None] = queue.SimpleQueue()
         self._slots = [_Slot(settings, timeout_seconds, self._tasks) for _ in range(workers)]
 
@@ -78,11 +81,11 @@ class Compute:
         for slot in self._slots:
             slot.ready.result()
 
-    def analyse(self, request: AnalysisRequest) -> Future[Analysis | Declined]:
+    def analyse(self, request: AnalysisRequest) -> Future[Analysis | Declined | Filed]:
         """Submit one image; the future ends in a result, or in the NodeError that the work ended in."""
         return self._submit(_Task(entry="analyse", arguments=(request,)))
 
-    def compose(self, requests: tuple[ReportRequest, ...]) -> Future[Composed]:
+    def compose(self, requests: tuple[ReportRequest, ...]) -> Future[Composed | Filed]:
         """Submit one study's reports, one a model; the future ends as that of :meth:`analyse`."""
         return self._submit(_Task(entry="compose", arguments=(requests,)))
 

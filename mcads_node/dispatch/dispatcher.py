@@ -26,7 +26,7 @@ from mcads_node.errors import NodeError, TransientError
 from mcads_node.instance import Declined
 from mcads_node.profile import Profile
 from mcads_node.state import State
-from mcads_node.task import Analysis, AnalysisRequest, Composed, ReportRequest
+from mcads_node.task import Analysis, AnalysisRequest, Composed, Filed, ReportRequest
 from mcads_node.workitems import Kind, Workitem
 
 log = structlog.stdlib.get_logger(__name__)
@@ -56,10 +56,14 @@ class Hands(Protocol):
     def workers(self) -> int:
         """How much can be worked on now; it may change at any time."""
 
-    def analyse(self, request: AnalysisRequest) -> Future[Analysis | Declined]:
+    @property
+    def shares_folders(self) -> bool:
+        """Whether it reads images and writes results itself, in the node's folders."""
+
+    def analyse(self, request: AnalysisRequest) -> Future[Analysis | Declined | Filed]:
         """Submit one image."""
 
-    def compose(self, requests: tuple[ReportRequest, ...]) -> Future[Composed]:
+    def compose(self, requests: tuple[ReportRequest, ...]) -> Future[Composed | Filed]:
         """Submit one study's reports."""
 
 
@@ -89,7 +93,7 @@ class Dispatcher:
     ) -> None:
         self._workitems = state.workitems
         self._compute = compute
-        self._briefing = Briefing(state, dict(profiles))
+        self._briefing = Briefing(state, dict(profiles), by_name=compute.shares_folders)
         self._ledger = Ledger(state, dict(profiles), poke_delivery)
         self._settings = settings
         self._held: dict[Claim, Workitem] = {}

@@ -19,7 +19,7 @@ from mcads_node.instance import Declined
 from mcads_node.profile import DEFAULT, Profile
 from mcads_node.result import Rendition
 from mcads_node.state import State
-from mcads_node.task import Analysis, Composed
+from mcads_node.task import Analysis, Composed, Filed
 from mcads_node.triage_level import decisive
 from mcads_node.workitems import (
     InstanceAnalysed,
@@ -97,10 +97,11 @@ class Ledger:
         if failure is not None:
             return self._enter_failure(item, failure)
         try:
+            outcome = self._taken(item, future.result())
             if item.kind is Kind.ANALYSE:
-                completed = self._complete_analysis(item, future.result())
+                completed = self._complete_analysis(item, outcome)
             else:
-                completed = self._complete_report(item, future.result())
+                completed = self._complete_report(item, outcome)
         except PermanentError as error:
             return self._enter_failure(item, error)
         if not completed:
@@ -176,7 +177,7 @@ class Ledger:
         )
         if item.purpose is Purpose.SHADOW:
             return told
-        thumbnail, *drawn = self._write(item, [outcome.thumbnail, *(each.data for each in outcome.objects)])
+        thumbnail, *drawn = self._write(item, outcome.contents)
         return replace(
             told,
             header=outcome.header,
@@ -188,7 +189,7 @@ class Ledger:
 
     def _complete_report(self, item: Workitem, report: Composed) -> bool:
         study = self._workitems.study_for_report(item)
-        files = self._write(item, [result.data for result in report.objects])
+        files = self._write(item, report.contents)
         completed = self._workitems.complete_report(
             item,
             list(map(StoredResult.of, report.objects, files)),
@@ -217,12 +218,19 @@ class Ledger:
             for name in study.send_to
         }
 
+    def _taken(self, item: Workitem, result: Any) -> Any:
+        """Give an outcome, and remember the files that its worker has written."""
+        if not isinstance(result, Filed):
+            return result
+        self._written[claim_of(item)] = list(result.files)
+        return result.outcome
+
     def _write(self, item: Workitem, contents: Sequence[bytes]) -> list[StoredFile]:
-        """Write files once, however often their record has to be tried."""
-        written = self._written.setdefault(claim_of(item), [])
-        for content in contents[len(written) :]:
-            written.append(self._results.write(content))
-        return written
+        """Write what no worker has written, once, however often the record of it has to be tried."""
+        claim = claim_of(item)
+        if claim not in self._written:
+            self._written[claim] = self._results.write_all(contents)
+        return self._written[claim]
 
 
 def tell_lost(item: Workitem) -> None:
