@@ -70,9 +70,8 @@ class Briefing:
             ),
         )
 
-    def reports(self, item: Workitem) -> tuple[ReportRequest, ...]:
+    def reports(self, study: StudyForReport) -> tuple[ReportRequest, ...]:
         """Say what a study's report is to speak of: one a model, of those that have anything new to say."""
-        study = self._workitems.study_for_report(item)
         groups = by_model(study.images)
         new = [each for each in groups if any(image.number > study.told for image in each)] or groups
         return tuple(self._report(study, images, groups) for images in new)

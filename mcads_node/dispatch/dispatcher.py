@@ -191,7 +191,9 @@ class Dispatcher:
                 self._ledger.note_rules(item, request.rules_digest)
                 future = self._compute.analyse(request)
             else:
-                future = self._compute.compose(self._briefing.reports(item))
+                study = self._workitems.study_for_report(item)
+                self._ledger.note_study(item, study)
+                future = self._compute.compose(self._briefing.reports(study))
         except Exception as error:  # noqa: BLE001 - it ends as the work's own failure would, in one place
             future = Future()
             future.set_exception(error)

@@ -79,10 +79,16 @@ class Ledger:
         self._written: dict[Claim, list[StoredFile]] = {}
         #: digest of the rules that an image is analysed by
         self._rules: dict[Claim, str] = {}
+        #: what a report speaks of, as it was told to who writes it; the same for as long as the claim holds
+        self._studies: dict[Claim, StudyForReport] = {}
 
     def note_rules(self, item: Workitem, digest: str) -> None:
         """Remember by which version of the rules an image is analysed."""
         self._rules[claim_of(item)] = digest
+
+    def note_study(self, item: Workitem, study: StudyForReport) -> None:
+        """Remember what a report speaks of."""
+        self._studies[claim_of(item)] = study
 
     def enter(self, item: Workitem, future: Future[Any]) -> Ending:
         """Commit the result of a piece of work, or its failure.
@@ -116,6 +122,7 @@ class Ledger:
         """
         self._written.pop(claim_of(item), None)
         self._rules.pop(claim_of(item), None)
+        self._studies.pop(claim_of(item), None)
 
     def _enter_failure(self, item: Workitem, failure: BaseException) -> Ending:
         if isinstance(failure, TransientError) and not isinstance(failure, WorkerLost | FileUnreadable):
@@ -188,7 +195,7 @@ class Ledger:
         )
 
     def _complete_report(self, item: Workitem, report: Composed) -> bool:
-        study = self._workitems.study_for_report(item)
+        study = self._studies[claim_of(item)]
         files = self._write(item, report.contents)
         completed = self._workitems.complete_report(
             item,
