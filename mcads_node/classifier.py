@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from mcads_node import __version__
 from mcads_node.calibration import Calibration
-from mcads_node.engine import Engine, EngineName, EngineSettings, open_engine
+from mcads_node.engine import Engine, EngineName, EngineSettings, PrecisionName, open_engine
 from mcads_node.errors import ModelUnusable
 from mcads_node.finding import Algorithm, Finding
 from mcads_node.model_store.heads import head_weights
@@ -120,8 +120,8 @@ def load_classifier(
     name: str,
     device: str = "auto",
     threads: int | None = None,
-    calibration: Calibration | None = None,
     engine: EngineName = "torch",
+    precision: PrecisionName = "float32",
 ) -> Classifier:
     """Load model `name`, verify its weights, and make it ready.
 
@@ -135,24 +135,23 @@ def load_classifier(
         Of torch: ``auto`` (CUDA where there is one), ``cpu``, ``cuda`` or ``cuda:N``.
     threads
         Threads of one run on the CPU, for the whole process; None: the engine's own choice.
-    calibration
-        Of the site; None: scores stay scores.
     engine
         ``torch``; ``openvino``, in float32; or ``auto``, the quickest whose scores are torch's.
+    precision
+        ``float32``; or ``auto``, a lower one where its scores are those of float32.
 
     Raises
     ------
     ModelUnusable
-        The weights are absent, not the pinned ones, or do not fit the network; there is no such device or
-        engine; or the calibration is for another model.
+        The weights are absent, not the pinned ones, or do not fit the network; or there is no such device or
+        engine.
     ConfigError
         The manifest is not as it should be.
     """
     manifest = store.manifest(name)
     weights = store.read(name)
-    settings = EngineSettings(name=engine, device=device, threads=threads)
-    classifier = Classifier(manifest, open_engine(store, manifest, weights, settings), weights)
-    return classifier.speaking_through(calibration)
+    settings = EngineSettings(name=engine, device=device, precision=precision, threads=threads)
+    return Classifier(manifest, open_engine(store, manifest, weights, settings), weights)
 
 
 def algorithm_of(manifest: ModelManifest, weights_digest: str, precision: str = "f32") -> Algorithm:

@@ -9,7 +9,7 @@ from pathlib import Path
 from mcads_node.calibration import Calibration
 from mcads_node.config import ReconstructionSection, Rule, TriageRules
 from mcads_node.draft import StoredFile
-from mcads_node.engine import EngineName
+from mcads_node.engine import EngineName, PrecisionName
 from mcads_node.finding import Algorithm, Finding
 from mcads_node.instance import Circumstances, InputCheck, View
 from mcads_node.profile import Profile
@@ -219,6 +219,8 @@ class WorkerSettings:
     memory_limit_mib: int
     #: what computes the network
     engine: EngineName = "torch"
+    #: in which it may compute
+    precision: PrecisionName = "float32"
     #: of one run of the network
     threads: int = 1
     #: of the node; None: on another machine, to which images and from which results go as bytes

@@ -116,7 +116,9 @@ class _Work:
         settings = self._settings
         store = ModelStore(models_dir=settings.models_dir, weights_dir=settings.weights_dir)
         store.require_allowed(name, allow_demonstration=settings.allow_demonstration)
-        return load_classifier(store, name, threads=settings.threads, engine=settings.engine)
+        return load_classifier(
+            store, name, threads=settings.threads, engine=settings.engine, precision=settings.precision
+        )
 
     def _accompanying(self) -> Companions:
         """Give the models that accompany the classifiers, warm."""

@@ -42,7 +42,8 @@ class RayCluster:
         head = ("--head", f"--port={self.port}", f"--temp-dir={self.folder}", "--include-dashboard=false")
         self._run(*head, "--num-cpus=0")
         wait_for_port(self.port, self._started[0])
-        self._run(f"--address={self.address}", f"--num-cpus={processors}")
+        # Ray shares out a GPU that it is told of, whether there is one or not
+        self._run(f"--address={self.address}", f"--num-cpus={processors}", "--num-gpus=1")
 
     def actors(self) -> list[int]:
         """Processes of the node's actors."""

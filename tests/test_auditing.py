@@ -239,7 +239,7 @@ def test_a_calibration_is_made_and_used(
     assert made.provenance.patients == scored.patients
     assert made.model.weights_digest == classifier.algorithm.weights_digest
     store = shipped_store(inputs.data_dir / "models")
-    calibrated = load_classifier(store, DEMONSTRATION, device="cpu", calibration=made)
+    calibrated = load_classifier(store, DEMONSTRATION, device="cpu").speaking_through(made)
     assert calibrated.algorithm.calibration == made.mark
     assert calibrated.algorithm.device_uid != classifier.algorithm.device_uid
     picture = small_inputs(1)[0, 0]

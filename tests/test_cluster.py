@@ -52,7 +52,7 @@ def cluster_settings(folder: Path, address: str) -> ClusterSettings:
         address=address,
         workers=1,
         num_cpus=0.5,
-        num_gpus=0,
+        num_gpus=0.5,
         max_in_flight=3,
         worker=worker,
         digests={worker.model: store.verify(worker.model)},
@@ -108,6 +108,8 @@ def test_what_kills_the_worker_is_told_from_what_kills_the_actor(
 ) -> None:
     wait_for(lambda: compute.alive == 1, "the actor is ready")
     actor, worker = hands(cluster)
+    # it is its worker that computes, and has to know which GPU it has a part of
+    assert b"CUDA_VISIBLE_DEVICES=0" in Path(f"/proc/{worker}/environ").read_bytes().split(b"\0")
     os.kill(worker, signal.SIGSTOP)
     future = compute.analyse(request())
     os.kill(worker, signal.SIGKILL)

@@ -15,7 +15,8 @@ import pytest
 
 from mcads_node.architectures import ARCHITECTURES
 from mcads_node.classifier import Classifier, load_classifier
-from mcads_node.engine import choice
+from mcads_node.engine import EngineSettings, choice
+from mcads_node.engine.acceptance import compare
 from mcads_node.engine.choice import foreseen, is_converted
 from mcads_node.engine.conversions import (
     Comparison,
@@ -242,7 +243,7 @@ def test_what_does_not_agree_with_torch_is_refused_or_passed_over(
     assert fallen_back.engine.described.startswith("torch")
     # wherever another test has sent the log
     assert "engine.refused" in "".join(capfd.readouterr())
-    assert "not taken" in foreseen(store, DEMONSTRATION, "auto")
+    assert "not taken" in foreseen(store, DEMONSTRATION, EngineSettings(name="auto"))
 
 
 def test_without_openvino_auto_is_torch_and_openvino_an_error(
@@ -250,8 +251,10 @@ def test_without_openvino_auto_is_torch_and_openvino_an_error(
 ) -> None:
     monkeypatch.setattr(choice, "_installed", lambda: False)
     store = shipped_store(tmp_path)
-    assert foreseen(store, DEMONSTRATION, "auto") == "torch"
-    assert "pip install 'mcads-node[openvino]'" in foreseen(store, DEMONSTRATION, "openvino")
+    assert foreseen(store, DEMONSTRATION, EngineSettings(name="auto")) == "torch"
+    assert "pip install 'mcads-node[openvino]'" in foreseen(
+        store, DEMONSTRATION, EngineSettings(name="openvino")
+    )
     assert not is_converted(store, DEMONSTRATION)
     found = load_classifier(store, DEMONSTRATION, device="cpu", threads=1, engine="auto")
     assert found.engine.described.startswith("torch")
@@ -276,9 +279,6 @@ def test_a_lower_precision_is_another_version_of_the_algorithm(by_torch: Classif
 
 
 def test_a_comparison_counts_decisions_and_what_is_not_finite(by_torch: Classifier) -> None:
-    require_module("openvino")
-    from mcads_node.engine.convert import compare
-
     manifest = by_torch.manifest
     scores = np.full((2, len(manifest.labels)), 0.4, np.float32)
     assert compare(manifest, "f32", scores, scores + np.float32(9e-4)).accepted

@@ -8,7 +8,12 @@ from mcads_node.errors import ModelUnusable
 
 
 def device_named(wanted: str) -> torch.device:
-    """Give the device that ``auto``, ``cpu``, ``cuda`` or ``cuda:N`` names; ModelUnusable: there is none."""
+    """Give the device that ``auto``, ``cpu``, ``cuda`` or ``cuda:N`` names; ModelUnusable: there is none.
+
+    In this process float32 is float32 from now on, on a GPU too.
+    """
+    # torch's default there is TF32, whose convolutions keep 10 bits of an activation, no more than float16
+    torch.backends.cudnn.allow_tf32 = False
     if wanted == "auto":
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
     try:

@@ -6,7 +6,7 @@
 
 ``compute`` is the node's end, with the methods of :class:`mcads_node.compute.Compute`; ``broker`` speaks with
 Ray; ``actor`` is what Ray places on machines: it verifies the model and has one worker process as on the
-node's own machine. Only the broker imports Ray. See docs/decisions/0030.
+node's own machine. Only the broker imports Ray. See docs/decisions/0031.
 """
 
 from mcads_node.cluster.compute import ClusterCompute

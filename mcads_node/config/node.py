@@ -104,6 +104,7 @@ class AnalysisSection(Section):
     reconstruction: ReconstructionSection | None = None
     compute: Literal["local", "ray"] = "local"
     engine: Literal["auto", "torch", "openvino"] = "auto"
+    precision: Literal["auto", "float32"] = "auto"
     workers: Literal["auto"] | Annotated[int, Field(ge=1, le=64)] = "auto"
     threads: Literal["auto"] | Annotated[int, Field(ge=1, le=64)] = "auto"
     timeout_seconds: Annotated[float, Field(gt=0, le=3600)] = 120.0

@@ -14,10 +14,10 @@ from __future__ import annotations
 
 import sys
 
-from mcads_node.engine.base import Engine, EngineName, EngineSettings
+from mcads_node.engine.base import Engine, EngineName, EngineSettings, PrecisionName
 from mcads_node.engine.choice import open_engine
 
-__all__ = ["Engine", "EngineName", "EngineSettings", "open_engine"]
+__all__ = ["Engine", "EngineName", "EngineSettings", "PrecisionName", "open_engine"]
 
 # OpenVINO reports every import and conversion to its maker, by way of this module where it is there: a node
 # speaks only with those whom its configuration names. Only modules below this one import OpenVINO, so later.

@@ -13,6 +13,8 @@ if TYPE_CHECKING:
 
 #: words of ``analysis.engine``; ``auto``: OpenVINO where it is installed and agrees with torch, else torch
 EngineName = Literal["auto", "torch", "openvino"]
+#: words of ``analysis.precision``; ``auto``: a lower one than float32 where its scores are float32's
+PrecisionName = Literal["auto", "float32"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -22,6 +24,8 @@ class EngineSettings:
     name: EngineName = "torch"
     #: of torch: ``auto`` (CUDA where there is one), ``cpu``, ``cuda`` or ``cuda:N``; OpenVINO is on the CPU
     device: str = "auto"
+    #: of ``auto`` and torch; ``openvino`` is in float32
+    precision: PrecisionName = "float32"
     #: of one run on the CPU; None: the engine's own choice
     threads: int | None = None
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import fcntl
 import importlib
 import importlib.util
+import os
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -25,6 +26,7 @@ log = structlog.stdlib.get_logger(__name__)
 
 #: files of which one is there where a driver for CUDA is: torch is asked only then
 _CUDA_DEVICES: Final = ("/dev/nvidiactl", "/proc/driver/nvidia/version", "/dev/dxg")
+_TORCH_ON_CUDA: Final = "torch, on a GPU in float16 where its scores are those of float32"
 
 
 def open_engine(
@@ -40,6 +42,7 @@ def open_engine(
         Of the model.
     settings
         ``auto`` falls back to torch, and says why in the log; ``openvino`` is it in float32, or an error.
+        A lower precision than float32 is taken where it is welcome and agrees.
 
     Raises
     ------
@@ -57,10 +60,10 @@ def open_engine(
         return _torch(manifest, weights, settings)
 
 
-def foreseen(store: ModelStore, name: str, wanted: str) -> str:
+def foreseen(store: ModelStore, name: str, wanted: EngineSettings) -> str:
     """Say in words which engine will compute a model, as far as files tell; nothing is loaded."""
-    if wanted == "torch" or (wanted == "auto" and not _suits(EngineSettings(name="auto"))):
-        return "torch"
+    if wanted.name == "torch" or (wanted.name == "auto" and not _suits(wanted)):
+        return "torch" if wanted.precision == "float32" or not _has_cuda() else _TORCH_ON_CUDA
     if not _installed():
         return "OpenVINO, which is not installed: pip install 'mcads-node[openvino]'"
     found = records_of(_folder(store, name), store.verify(name))
@@ -76,8 +79,14 @@ def is_converted(store: ModelStore, name: str) -> bool:
 
 def _suits(settings: EngineSettings) -> bool:
     """Whether OpenVINO is the better choice: it is installed, and there is no CUDA device."""
-    on_cpu = settings.device == "cpu" or not any(Path(each).exists() for each in _CUDA_DEVICES)
+    on_cpu = settings.device == "cpu" or not _has_cuda()
     return on_cpu and settings.device in ("auto", "cpu") and _installed()
+
+
+def _has_cuda() -> bool:
+    # empty where the machine's GPUs are not for this process
+    hidden = os.environ.get("CUDA_VISIBLE_DEVICES") == ""
+    return not hidden and any(Path(each).exists() for each in _CUDA_DEVICES)
 
 
 def _installed() -> bool:
@@ -109,7 +118,8 @@ def _openvino(
     exact = record.of("f32")
     if exact is None or not exact.accepted:
         raise ModelUnusable(f"OpenVINO does not agree with torch here ({record.in_words()})")
-    precision = record.precision if settings.name == "auto" else exact.precision
+    lower_is_welcome = settings.name == "auto" and settings.precision == "auto"
+    precision = record.precision if lower_is_welcome else exact.precision
     try:
         compiled = home.compile_network(
             converted.graph, converted.constants, manifest.input.size, precision, settings.threads

@@ -25,13 +25,20 @@ _RECORD: Final = "record.json"
 class Comparison:
     """How a precision compares with torch on the samples."""
 
-    #: ``f32`` or ``bf16``
+    #: ``f32``, ``bf16`` or ``f16``
     precision: str
     #: of any score of any sample, 0…1
     greatest_difference: float
     #: presences, at the manifest's thresholds, that are others than torch's
     decisions_changed: int
     accepted: bool
+
+    def in_words(self) -> str:
+        """Say what was compared, and how it ended."""
+        return (
+            f"{self.precision}: scores within {self.greatest_difference:.2g} of torch, "
+            f"{self.decisions_changed} decisions changed, {'taken' if self.accepted else 'not taken'}"
+        )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -60,11 +67,7 @@ class Record:
 
     def in_words(self) -> str:
         """Say what was compared, and how it ended."""
-        return "; ".join(
-            f"{each.precision}: scores within {each.greatest_difference:.1g} of torch, "
-            f"{each.decisions_changed} decisions changed, {'taken' if each.accepted else 'not taken'}"
-            for each in self.comparisons
-        )
+        return "; ".join(each.in_words() for each in self.comparisons)
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)

@@ -13,30 +13,23 @@ import sys
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Final
 
-import numpy as np
 import openvino
 import torch
-from numpy.typing import NDArray
 from openvino.frontend import FrontEndManager
 from openvino.frontend.pytorch.ts_decoder import TorchScriptPythonDecoder
 from torch import Tensor, nn
 
 from mcads_node.architectures import Network
-from mcads_node.engine.base import EngineSettings
+from mcads_node.engine.acceptance import compare
+from mcads_node.engine.base import Engine, EngineSettings
 from mcads_node.engine.conversions import Comparison, write_converted
 from mcads_node.engine.openvino_engine import OpenVinoEngine, compile_network, processor, version
 from mcads_node.engine.samples import sample_inputs, scores_by
-from mcads_node.engine.torch_engine import TorchEngine, open_torch
+from mcads_node.engine.torch_engine import open_torch
 from mcads_node.errors import NodeError
 from mcads_node.model_store.manifest import Manifest
 from mcads_node.model_store.store import ModelStore
-
-#: greatest difference of a score from torch's that is accepted
-LIMIT: Final = 1e-3
-#: of it for a precision lower than float32: other images than the samples may differ by more
-_MARGIN: Final = 0.5
 
 
 def convert(store: ModelStore, name: str, folder: Path) -> None:
@@ -84,9 +77,7 @@ class _Whole(nn.Module):
         return feature_map, self.head(feature_map.mean(dim=(2, 3)))
 
 
-def _compared(
-    manifest: Manifest, reference: TorchEngine, graph: bytes, constants: bytes
-) -> Iterator[Comparison]:
+def _compared(manifest: Manifest, reference: Engine, graph: bytes, constants: bytes) -> Iterator[Comparison]:
     inputs = sample_inputs(manifest)
     expected = scores_by(reference, manifest, inputs)
     lower = ["bf16"] if "BF16" in processor() else []
@@ -95,22 +86,6 @@ def _compared(
         engine = OpenVinoEngine(manifest.name, compiled, precision, reference.network)
         found = scores_by(engine, manifest, inputs)
         yield compare(manifest, precision, expected, found)
-
-
-def compare(
-    manifest: Manifest, precision: str, expected: NDArray[np.float32], found: NDArray[np.float32]
-) -> Comparison:
-    """Compare scores (N × labels) with torch's; what is not finite differs by 1."""
-    thresholds = np.array(list(manifest.thresholds.values()), dtype=np.float32)
-    difference = float(np.nan_to_num(np.abs(found - expected), nan=1.0).max())
-    changed = int(((found >= thresholds) != (expected >= thresholds)).sum())
-    limit = LIMIT if precision == "f32" else LIMIT * _MARGIN
-    return Comparison(
-        precision=precision,
-        greatest_difference=difference,
-        decisions_changed=changed,
-        accepted=difference <= limit and changed == 0,
-    )
 
 
 def _main() -> None:

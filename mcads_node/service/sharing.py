@@ -104,6 +104,7 @@ def worker_settings(configuration: Configuration, share: Share) -> WorkerSetting
         anatomy=analysis.anatomy,
         reconstruction=analysis.reconstruction,
         engine=share.engine,
+        precision=analysis.precision,
         threads=share.threads,
     )
 

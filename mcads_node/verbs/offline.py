@@ -115,6 +115,7 @@ def offline_compute(
         memory_limit_mib=_MEMORY_LIMIT_MIB,
         # as the node of this folder does it; to convert the network for a few images would take longer
         engine="auto" if is_converted(store, model) else "torch",
+        precision="auto",
         calibrations=() if calibration is None else (calibration,),
         triage=triage,
         anatomy=anatomy,

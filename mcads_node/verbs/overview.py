@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 from mcads_node.config import NodeConfig
+from mcads_node.engine import EngineSettings
 from mcads_node.engine.choice import foreseen
 from mcads_node.errors import PermanentError
 from mcads_node.model_store.manifest import Download, Manifest, ModelManifest, SegmentationManifest
@@ -25,6 +26,9 @@ from mcads_node.workitems import (
     StudyRecord,
 )
 from mcads_node.yamlfile import load_yaml
+
+#: what computes where nobody configured anything else
+_AS_SHIPPED: Final = EngineSettings(name="auto", precision="auto")
 
 
 def list_studies(config: Path, limit: int) -> list[dict[str, Any]]:
@@ -124,7 +128,7 @@ def describe_model(data_dir: Path, name: str) -> dict[str, Any]:
         "architecture": manifest.architecture,
         "status": str(status),
         "weights_digest": store.verify(name) if status is ModelStatus.READY else None,
-        "engine": foreseen(store, name, "auto") if status is ModelStatus.READY else None,
+        "engine": foreseen(store, name, _AS_SHIPPED) if status is ModelStatus.READY else None,
         "source": source.url if isinstance(source, Download) else "shipped beside its manifest",
         "input": f"{seen.size} × {seen.size}, {seen.low:g}…{seen.high:g}",
         "demonstration": manifest.demonstration,

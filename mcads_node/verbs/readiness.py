@@ -8,6 +8,7 @@ from pathlib import Path
 from mcads_node.config import Configuration, NodeConfig
 from mcads_node.deliver.send import DestinationAddress, echo, negotiate
 from mcads_node.disk import Room
+from mcads_node.engine import EngineSettings
 from mcads_node.engine.choice import foreseen
 from mcads_node.errors import ConfigError, ModelUnusable, NodeError, PeerUnreachable, Problem, TransientError
 from mcads_node.profile import negotiated, renditions
@@ -145,7 +146,8 @@ def _model(node: NodeConfig, name: str) -> CheckResult:
     text = f"{name}: weights verified, SHA-256 {digest[:16]}…"
     for each in calibrations:
         text += f"; calibrated at {each.site} ({len(each.labels)} labels), SHA-256 {each.digest[:16]}…"
-    text += f"; engine: {foreseen(model_store(node), name, node.analysis.engine)}"
+    wanted = EngineSettings(name=node.analysis.engine, precision=node.analysis.precision)
+    text += f"; engine: {foreseen(model_store(node), name, wanted)}"
     return CheckResult(name="model", ok=True, text=text)
 
 
