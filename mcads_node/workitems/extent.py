@@ -5,7 +5,7 @@ from __future__ import annotations
 from functools import cache
 from typing import Any
 
-from sqlalchemy import Row, Select, bindparam, exists, func, select
+from sqlalchemy import BindParameter, Row, Select, bindparam, exists, func, select
 
 from mcads_node.instance import View
 from mcads_node.result import ObjectKind
@@ -64,7 +64,7 @@ def _predecessors(tx: Transaction, study: int, revision: int) -> tuple[StoredRes
 
 @cache
 def _reports_before() -> Select[Any]:
-    study = bindparam("study")
+    study: BindParameter[int] = bindparam("study")
     ours = select(workitems.c.id).where(workitems.c.study_id == study, reports_of_its_patient(study))
     return (
         select(results)
@@ -86,7 +86,7 @@ def _told(tx: Transaction, study: int) -> int:
 
 @cache
 def _last_told() -> Select[int]:
-    study = bindparam("study")
+    study: BindParameter[int] = bindparam("study")
     stands = exists().where(
         results.c.workitem_id == workitems.c.id,
         results.c.revision.is_not(None),
