@@ -26,7 +26,7 @@ from typing import Any
 from mcads_node import metrics
 from mcads_node.errors import ModelUnusable, NodeError, TransientError
 from mcads_node.instance import Declined
-from mcads_node.task import Analysis, AnalysisRequest, Composed, Filed, ReportRequest, Scored, WorkerSettings
+from mcads_node.task import Analysis, AnalysisRequest, Composed, ReportRequest, Scored, WorkerSettings
 
 #: how long a worker that has closed its pipe may take to be gone
 _EXIT_SECONDS = 10.0
@@ -81,11 +81,11 @@ class Compute:
         for slot in self._slots:
             slot.ready.result()
 
-    def analyse(self, request: AnalysisRequest) -> Future[Analysis | Declined | Filed]:
+    def analyse(self, request: AnalysisRequest) -> Future[Analysis | Declined]:
         """Submit one image; the future ends in a result, or in the NodeError that the work ended in."""
         return self._submit(_Task(entry="analyse", arguments=(request,)))
 
-    def compose(self, requests: tuple[ReportRequest, ...]) -> Future[Composed | Filed]:
+    def compose(self, requests: tuple[ReportRequest, ...]) -> Future[Composed]:
         """Submit one study's reports, one a model; the future ends as that of :meth:`analyse`."""
         return self._submit(_Task(entry="compose", arguments=(requests,)))
 

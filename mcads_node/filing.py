@@ -9,10 +9,13 @@ and is removed with other orphans.
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import TypeVar
 
 from mcads_node.errors import TransientError
 from mcads_node.spool import Spool
-from mcads_node.task import Analysis, AnalysisRequest, Composed, Filed, Folders
+from mcads_node.task import Analysis, AnalysisRequest, Composed, Folders
+
+_Outcome = TypeVar("_Outcome", Analysis, Composed)
 
 
 class Filing:
@@ -40,12 +43,11 @@ class Filing:
             return request
         return replace(request, data=self._spool.read(request.file))
 
-    def filed(self, outcome: Analysis | Composed) -> Analysis | Composed | Filed:
+    def filed(self, outcome: _Outcome) -> _Outcome:
         """Write the files of an outcome; where they cannot be written it stays whole, and the node tries."""
         if self._results is None:
             return outcome
         try:
-            files = self._results.write_all(outcome.contents)
+            return outcome.kept_in(self._results.write_all(outcome.contents))
         except TransientError:
             return outcome
-        return Filed(outcome=outcome.without_contents(), files=tuple(files))

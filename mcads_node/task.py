@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -76,15 +76,17 @@ class Analysis:
     triage: Triage | None = None
     #: of a frontal image, where a segmentation model is configured
     anatomy: AnatomyReading | None = None
+    #: that its worker has written itself, one for each of its contents, which are empty then
+    files: tuple[StoredFile, ...] = ()
 
     @property
     def contents(self) -> tuple[bytes, ...]:
         """Give what is to be kept as files: the thumbnail, then each object."""
         return (self.thumbnail, *(each.data for each in self.objects))
 
-    def without_contents(self) -> Analysis:
-        """Give the same without what is kept in files."""
-        return replace(self, thumbnail=b"", objects=_emptied(self.objects))
+    def kept_in(self, files: Sequence[StoredFile]) -> Analysis:
+        """Give the same with files in place of the contents."""
+        return replace(self, thumbnail=b"", objects=_emptied(self.objects), files=tuple(files))
 
     def record(self) -> ReadingRecord:
         """Give what a report needs of this analysis."""
@@ -158,29 +160,21 @@ class Composed:
     objects: tuple[ResultObject, ...]
     #: why one that was wanted could not be made, a sentence each, without PHI
     omitted: tuple[str, ...] = ()
+    #: that its worker has written itself, one for each of its contents, which are empty then
+    files: tuple[StoredFile, ...] = ()
 
     @property
     def contents(self) -> tuple[bytes, ...]:
         """Give what is to be kept as files: each object."""
         return tuple(each.data for each in self.objects)
 
-    def without_contents(self) -> Composed:
-        """Give the same without what is kept in files."""
-        return replace(self, objects=_emptied(self.objects))
+    def kept_in(self, files: Sequence[StoredFile]) -> Composed:
+        """Give the same with files in place of the contents."""
+        return replace(self, objects=_emptied(self.objects), files=tuple(files))
 
 
 def _emptied(objects: tuple[ResultObject, ...]) -> tuple[ResultObject, ...]:
     return tuple(replace(each, data=b"") for each in objects)
-
-
-@dataclass(frozen=True, kw_only=True, eq=False)
-class Filed:
-    """What came of a piece of work whose worker has written its files itself, safely to the disk."""
-
-    #: without its contents
-    outcome: Analysis | Composed
-    #: one for each of its contents, in their order
-    files: tuple[StoredFile, ...]
 
 
 @dataclass(frozen=True, kw_only=True)

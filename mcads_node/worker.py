@@ -27,7 +27,7 @@ from mcads_node.instance import Declined
 from mcads_node.logs import configure_logs
 from mcads_node.model_store.store import ModelStore
 from mcads_node.scoring import score
-from mcads_node.task import Analysis, AnalysisRequest, Composed, Filed, ReportRequest, Scored, WorkerSettings
+from mcads_node.task import Analysis, AnalysisRequest, Composed, ReportRequest, Scored, WorkerSettings
 
 log = structlog.stdlib.get_logger(__name__)
 
@@ -135,7 +135,7 @@ class _Work:
             log.info("model.loaded", model=name, engine=engine, threads=self._settings.threads)
         self._accompanying()
 
-    def analyse(self, request: AnalysisRequest) -> Analysis | Composed | Filed | Declined:
+    def analyse(self, request: AnalysisRequest) -> Analysis | Declined:
         self._let_go_of_others(request)
         settings = self._settings
         known = replace(
@@ -154,7 +154,7 @@ class _Work:
         for name in self._classifiers.keys() - {self._settings.model, request.model, *named}:
             del self._classifiers[name]
 
-    def compose(self, requests: tuple[ReportRequest, ...]) -> Analysis | Composed | Filed:
+    def compose(self, requests: tuple[ReportRequest, ...]) -> Composed:
         made = [steps.compose(request) for request in requests]
         return self._filing.filed(
             Composed(

@@ -26,7 +26,7 @@ from mcads_node.result import ObjectKind, ResultObject
 from mcads_node.route import Route
 from mcads_node.spool import Spool
 from mcads_node.state import State
-from mcads_node.task import Analysis, AnalysisRequest, Composed, Filed, ReportRequest
+from mcads_node.task import Analysis, AnalysisRequest, Composed, ReportRequest
 from mcads_node.workitems import LeaseWatch, StudyRecord, Wish, WorkPolicy, now_utc, open_store
 from tests.workitems_samples import digest_of, received
 
@@ -195,7 +195,7 @@ def test_files_that_a_worker_wrote_are_recorded_and_not_written_again(bench: Ben
     bench.receive()
     future = bench.hands.next()
     with structlog.testing.capture_logs() as logged, bench.locked():
-        future.set_result(Filed(outcome=analysis().without_contents(), files=(stored,)))
+        future.set_result(analysis().kept_in([stored]))
         wait_for(lambda: any(each["event"] == "dispatch.stalled" for each in logged))
     wait_for(lambda: bench.states()[0] == "COMPLETED")
     found = bench.study().instances[0].analysis

@@ -12,7 +12,7 @@ from mcads_node.errors import PermanentError, StorageFull, TransientError
 from mcads_node.filing import Filing
 from mcads_node.result import ObjectKind, ResultObject
 from mcads_node.spool import Spool
-from mcads_node.task import Composed, Filed, Folders
+from mcads_node.task import Composed, Folders
 from tests.test_compute import request
 from tests.test_dispatch import analysis
 from tests.workitems_samples import digest_of
@@ -61,11 +61,10 @@ def test_a_spool_that_is_away_is_no_fault_of_an_image(folders: Folders) -> None:
 def test_results_are_written_and_leave_the_outcome(folders: Folders) -> None:
     outcome = replace(analysis(), thumbnail=b"a thumbnail", objects=(made(b"an object"), made(b"another")))
     filed = Filing(folders).filed(outcome)
-    assert isinstance(filed, Filed)
     contents = [b"a thumbnail", b"an object", b"another"]
     assert [Spool(folders.results).read(each.path) for each in filed.files] == contents
     assert [each.digest for each in filed.files] == [digest_of(each.decode()) for each in contents]
-    assert filed.outcome.contents == (b"", b"", b"")
+    assert filed.contents == (b"", b"", b"")
     assert sorted(names_in(folders.results)) == sorted(each.path for each in filed.files)
 
 

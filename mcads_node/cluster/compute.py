@@ -18,7 +18,7 @@ import structlog
 from mcads_node.cluster.settings import ClusterSettings
 from mcads_node.errors import NodeError, TransientError
 from mcads_node.instance import Declined
-from mcads_node.task import Analysis, AnalysisRequest, Composed, Filed, ReportRequest
+from mcads_node.task import Analysis, AnalysisRequest, Composed, ReportRequest
 
 log = structlog.stdlib.get_logger(__name__)
 
@@ -76,11 +76,11 @@ class ClusterCompute:
         """How much work can be with the cluster now: two pieces an actor, so that none waits for its next."""
         return min(self._settings.max_in_flight, 2 * self._ready)
 
-    def analyse(self, request: AnalysisRequest) -> Future[Analysis | Declined | Filed]:
+    def analyse(self, request: AnalysisRequest) -> Future[Analysis | Declined]:
         """Submit one image; the future ends in a result, or in the NodeError that the work ended in."""
         return self._submit("analyse", request)
 
-    def compose(self, requests: tuple[ReportRequest, ...]) -> Future[Composed | Filed]:
+    def compose(self, requests: tuple[ReportRequest, ...]) -> Future[Composed]:
         """Submit one study's reports, one a model; the future ends as that of :meth:`analyse`."""
         return self._submit("compose", requests)
 

@@ -26,7 +26,7 @@ from mcads_node.errors import NodeError, TransientError
 from mcads_node.instance import Declined
 from mcads_node.profile import Profile
 from mcads_node.state import State
-from mcads_node.task import Analysis, AnalysisRequest, Composed, Filed, ReportRequest
+from mcads_node.task import Analysis, AnalysisRequest, Composed, ReportRequest
 from mcads_node.workitems import Kind, Workitem
 
 log = structlog.stdlib.get_logger(__name__)
@@ -60,10 +60,10 @@ class Hands(Protocol):
     def shares_folders(self) -> bool:
         """Whether it reads images and writes results itself, in the node's folders."""
 
-    def analyse(self, request: AnalysisRequest) -> Future[Analysis | Declined | Filed]:
+    def analyse(self, request: AnalysisRequest) -> Future[Analysis | Declined]:
         """Submit one image."""
 
-    def compose(self, requests: tuple[ReportRequest, ...]) -> Future[Composed | Filed]:
+    def compose(self, requests: tuple[ReportRequest, ...]) -> Future[Composed]:
         """Submit one study's reports."""
 
 

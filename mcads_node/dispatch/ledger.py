@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from concurrent.futures import Future
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -19,7 +19,7 @@ from mcads_node.instance import Declined
 from mcads_node.profile import DEFAULT, Profile
 from mcads_node.result import Rendition
 from mcads_node.state import State
-from mcads_node.task import Analysis, Composed, Filed
+from mcads_node.task import Analysis, Composed
 from mcads_node.triage_level import decisive
 from mcads_node.workitems import (
     InstanceAnalysed,
@@ -103,11 +103,10 @@ class Ledger:
         if failure is not None:
             return self._enter_failure(item, failure)
         try:
-            outcome = self._taken(item, future.result())
             if item.kind is Kind.ANALYSE:
-                completed = self._complete_analysis(item, outcome)
+                completed = self._complete_analysis(item, future.result())
             else:
-                completed = self._complete_report(item, outcome)
+                completed = self._complete_report(item, future.result())
         except PermanentError as error:
             return self._enter_failure(item, error)
         if not completed:
@@ -184,7 +183,7 @@ class Ledger:
         )
         if item.purpose is Purpose.SHADOW:
             return told
-        thumbnail, *drawn = self._write(item, outcome.contents)
+        thumbnail, *drawn = self._write(item, outcome)
         return replace(
             told,
             header=outcome.header,
@@ -196,7 +195,7 @@ class Ledger:
 
     def _complete_report(self, item: Workitem, report: Composed) -> bool:
         study = self._studies[claim_of(item)]
-        files = self._write(item, report.contents)
+        files = self._write(item, report)
         completed = self._workitems.complete_report(
             item,
             list(map(StoredResult.of, report.objects, files)),
@@ -225,18 +224,11 @@ class Ledger:
             for name in study.send_to
         }
 
-    def _taken(self, item: Workitem, result: Any) -> Any:
-        """Give an outcome, and remember the files that its worker has written."""
-        if not isinstance(result, Filed):
-            return result
-        self._written[claim_of(item)] = list(result.files)
-        return result.outcome
-
-    def _write(self, item: Workitem, contents: Sequence[bytes]) -> list[StoredFile]:
-        """Write what no worker has written, once, however often the record of it has to be tried."""
+    def _write(self, item: Workitem, outcome: Analysis | Composed) -> list[StoredFile]:
+        """Write what its worker has not written, once, however often the record of it has to be tried."""
         claim = claim_of(item)
         if claim not in self._written:
-            self._written[claim] = self._results.write_all(contents)
+            self._written[claim] = list(outcome.files) or self._results.write_all(outcome.contents)
         return self._written[claim]
 
 
