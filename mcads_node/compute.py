@@ -1,6 +1,7 @@
 """Where analyses run: worker processes on this machine, each with a warm model.
 
-A worker is a fresh interpreter (spawned) without database and network. It has a memory limit and a hard time
+A worker is a fresh interpreter (spawned) without database and network; the node's images and results it
+reads and writes itself, where it was told of their folders. It has a memory limit and a hard time
 limit; one that dies, hangs or runs out of memory costs its own piece of work one attempt and is replaced, and
 nothing else is disturbed. For that each worker has a pipe and a thread of its own: pools whose workers share
 a pipe stand still for good when one is killed while it reads or writes (docs/decisions/0001). torch,
@@ -62,6 +63,8 @@ class Compute:
 
     def __init__(self, settings: WorkerSettings, workers: int, timeout_seconds: float) -> None:
         self.workers = workers
+        #: whether they read images and write results themselves
+        self.shares_folders = settings.folders is not None
         self._tasks: queue.SimpleQueue[_Task | None] = queue.SimpleQueue()
         self._slots = [_Slot(settings, timeout_seconds, self._tasks) for _ in range(workers)]
 

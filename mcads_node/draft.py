@@ -9,7 +9,7 @@ import contextlib
 import errno
 import hashlib
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -96,20 +96,8 @@ class Draft:
         TransientError
             Any other failure of the device. Nothing is left behind.
         """
-        with mapped(self._final), contextlib.ExitStack() as undo:
-            undo.callback(self.discard)
-            if self._failure is not None:
-                raise self._failure
-            self._file.flush()
-            os.fsync(self._file.fileno())
-            self._file.close()
-            undo.callback(self._final.unlink, missing_ok=True)
-            self._temporary.rename(self._final)
-            sync_folder(self._final.parent)
-            undo.pop_all()
-            self._is_over = True
-        size = len(self.preface) + self.size
-        return StoredFile(path=self._path, size=size, digest=self._digest.hexdigest())
+        (stored,) = finish_all([self])
+        return stored
 
     def discard(self) -> None:
         """Let it go, unless it is finished."""
@@ -125,6 +113,18 @@ class Draft:
     def __del__(self) -> None:
         self.discard()
 
+    def _force(self) -> None:
+        if self._failure is not None:
+            raise self._failure
+        self._file.flush()
+        os.fsync(self._file.fileno())
+        self._file.close()
+
+    def _stored(self) -> StoredFile:
+        self._is_over = True
+        size = len(self.preface) + self.size
+        return StoredFile(path=self._path, size=size, digest=self._digest.hexdigest())
+
     def _write(self, piece: bytes | memoryview) -> None:
         if self._failure is None:
             try:
@@ -136,6 +136,29 @@ class Draft:
             if come >= _WRITE_BACK_BYTES:
                 begin_write_back(self._file.fileno(), self._asked, come)
                 self._asked += come
+
+
+def finish_all(drafts: Sequence[Draft]) -> list[StoredFile]:
+    """Force files to the device and give them their names: all of them or none, a folder's entries once.
+
+    Raises
+    ------
+    StorageFull, TransientError
+        As `Draft.finish`.
+    """
+    with contextlib.ExitStack() as undo:
+        for draft in drafts:
+            undo.callback(draft.discard)
+        for draft in drafts:
+            with mapped(draft._final):
+                draft._force()
+                undo.callback(draft._final.unlink, missing_ok=True)
+                draft._temporary.rename(draft._final)
+        for folder in dict.fromkeys(draft._final.parent for draft in drafts):
+            with mapped(folder):
+                sync_folder(folder)
+        undo.pop_all()
+    return [draft._stored() for draft in drafts]
 
 
 def sync_folder(folder: Path) -> None:

@@ -18,12 +18,12 @@ import os
 import re
 import threading
 import uuid
-from collections.abc import Callable, Container, Iterable, Iterator
+from collections.abc import Callable, Container, Iterable, Iterator, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import BinaryIO
 
-from mcads_node.draft import Draft, StoredFile, as_node_error, mapped, sync_folder
+from mcads_node.draft import Draft, StoredFile, as_node_error, finish_all, mapped, sync_folder
 from mcads_node.errors import FileUnreadable, NodeError, PermanentError, StorageFull, TransientError
 
 #: the only names there are: the day it was written, and a random UUID; nothing of a peer's making
@@ -43,16 +43,21 @@ class Spool:
         Made, readable by its owner only (0700), where it does not exist; an existing folder keeps its mode.
     clock
         Gives the day a file is filed under.
+    make
+        Whether the folder is to be made; where it is not, it is somebody else's, and may be away.
     """
 
-    def __init__(self, folder: Path, clock: Callable[[], datetime] = lambda: datetime.now(UTC)) -> None:
+    def __init__(
+        self, folder: Path, clock: Callable[[], datetime] = lambda: datetime.now(UTC), *, make: bool = True
+    ) -> None:
         self._folder = folder.absolute()
         self._clock = clock
         self._lock = threading.Lock()
         #: folders whose own entry this process has forced to the device
         self._durable: set[Path] = set()
-        with mapped(self._folder):
-            self._make_durable(self._folder)
+        if make:
+            with mapped(self._folder):
+                self._make_durable(self._folder)
 
     @property
     def folder(self) -> Path:
@@ -84,6 +89,24 @@ class Spool:
             return draft.finish()
         finally:
             draft.discard()
+
+    def write_all(self, contents: Sequence[bytes]) -> list[StoredFile]:
+        """Store files that belong together durably: all of them or none.
+
+        Raises
+        ------
+        StorageFull, TransientError
+            As `write`.
+        """
+        drafts: list[Draft] = []
+        try:
+            for content in contents:
+                drafts.append(self.begin())
+                drafts[-1].add(content)
+            return finish_all(drafts)
+        finally:
+            for draft in drafts:
+                draft.discard()
 
     def begin(self, preface: bytes = b"") -> Draft:
         """Begin a file to which the content is added as it comes.

@@ -9,6 +9,7 @@ from mcads_node.backoff import RetryPolicy
 from mcads_node.config import NodeConfig
 from mcads_node.errors import NodeError
 from mcads_node.spool import Spool
+from mcads_node.task import Folders
 from mcads_node.workitems import Workitems, WorkPolicy, open_store
 
 #: a file in the data folder: a restoration has begun, and not ended
@@ -44,8 +45,8 @@ def open_state(config: NodeConfig) -> State:
         raise NodeError(
             f"{node.data_dir} (node.data_dir) is of a restoration that was interrupted: run restore again"
         )
-    spool = Spool(node.data_dir / "spool")
-    results = Spool(node.data_dir / "results")
+    folders = folders_of(node.data_dir)
+    spool, results = Spool(folders.spool), Spool(folders.results)
     policy = WorkPolicy(retry=RetryPolicy(max_attempts=attempts, max_age=None), max_deaths=attempts)
     workitems = open_store(database_of(config), policy=policy, busy_seconds=node.database_busy_seconds)
     return State(workitems=workitems, spool=spool, results=results)
@@ -54,6 +55,11 @@ def open_state(config: NodeConfig) -> State:
 def database_of(config: NodeConfig) -> str | Path:
     """Where the database is: a server's URL, or SQLite's file in the data folder."""
     return config.node.database or config.node.data_dir / "node.db"
+
+
+def folders_of(data_dir: Path) -> Folders:
+    """Where images and results lie, in a node's data folder."""
+    return Folders(spool=data_dir / "spool", results=data_dir / "results")
 
 
 def weights_dir(data_dir: Path) -> Path:

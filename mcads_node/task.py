@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from mcads_node.calibration import Calibration
 from mcads_node.config import ReconstructionSection, Rule, TriageRules
+from mcads_node.draft import StoredFile
 from mcads_node.engine import EngineName, PrecisionName
 from mcads_node.finding import Algorithm, Finding
 from mcads_node.instance import Circumstances, InputCheck, View
@@ -22,8 +23,10 @@ from mcads_node.triage_level import Triage
 class AnalysisRequest:
     """One image to analyse."""
 
-    #: the whole object as it was received: Part 10, or headerless
+    #: the whole object as it was received: Part 10, or headerless; empty where the worker reads it itself
     data: bytes
+    #: its name in the spool, for a worker that has the spool before it (`Folders`)
+    file: str | None = None
     circumstances: Circumstances
     #: the administrator's rules, in their order
     rules: tuple[Rule, ...]
@@ -73,6 +76,17 @@ class Analysis:
     triage: Triage | None = None
     #: of a frontal image, where a segmentation model is configured
     anatomy: AnatomyReading | None = None
+    #: that its worker has written itself, one for each of its contents, which are empty then
+    files: tuple[StoredFile, ...] = ()
+
+    @property
+    def contents(self) -> tuple[bytes, ...]:
+        """Give what is to be kept as files: the thumbnail, then each object."""
+        return (self.thumbnail, *(each.data for each in self.objects))
+
+    def kept_in(self, files: Sequence[StoredFile]) -> Analysis:
+        """Give the same with files in place of the contents."""
+        return replace(self, thumbnail=b"", objects=_emptied(self.objects), files=tuple(files))
 
     def record(self) -> ReadingRecord:
         """Give what a report needs of this analysis."""
@@ -146,6 +160,31 @@ class Composed:
     objects: tuple[ResultObject, ...]
     #: why one that was wanted could not be made, a sentence each, without PHI
     omitted: tuple[str, ...] = ()
+    #: that its worker has written itself, one for each of its contents, which are empty then
+    files: tuple[StoredFile, ...] = ()
+
+    @property
+    def contents(self) -> tuple[bytes, ...]:
+        """Give what is to be kept as files: each object."""
+        return tuple(each.data for each in self.objects)
+
+    def kept_in(self, files: Sequence[StoredFile]) -> Composed:
+        """Give the same with files in place of the contents."""
+        return replace(self, objects=_emptied(self.objects), files=tuple(files))
+
+
+def _emptied(objects: tuple[ResultObject, ...]) -> tuple[ResultObject, ...]:
+    return tuple(replace(each, data=b"") for each in objects)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Folders:
+    """Where a worker on the node's own machine finds images and leaves results."""
+
+    #: received objects
+    spool: Path
+    #: finished objects and thumbnails
+    results: Path
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -178,6 +217,8 @@ class WorkerSettings:
     precision: PrecisionName = "float32"
     #: of one run of the network
     threads: int = 1
+    #: of the node; None: on another machine, to which images and from which results go as bytes
+    folders: Folders | None = None
     #: of sites, of each model and site one at most
     calibrations: tuple[Calibration, ...] = ()
     #: of the site; None: images get no triage level

@@ -22,6 +22,7 @@ from mcads_node.calibration import calibration_for
 from mcads_node.classifier import Classifier, load_classifier
 from mcads_node.companions import Companions, load_companions
 from mcads_node.errors import NodeError
+from mcads_node.filing import Filing
 from mcads_node.instance import Declined
 from mcads_node.logs import configure_logs
 from mcads_node.model_store.store import ModelStore
@@ -95,6 +96,7 @@ def _end_with_parent() -> None:
 class _Work:
     def __init__(self, settings: WorkerSettings) -> None:
         self._settings = settings
+        self._filing = Filing(settings.folders)
         #: warm, by name
         self._classifiers: dict[str, Classifier] = {}
         #: loaded with the first of them
@@ -137,12 +139,14 @@ class _Work:
         self._let_go_of_others(request)
         settings = self._settings
         known = replace(
-            request,
+            self._filing.completed(request),
             default_model=settings.model,
             calibrations=settings.calibrations,
             triage=settings.triage,
         )
-        return steps.analyse(known, self._classifier, self._accompanying())
+        outcome = steps.analyse(known, self._classifier, self._accompanying())
+        # of a shadow nothing is kept but what was found
+        return outcome if request.shadow or isinstance(outcome, Declined) else self._filing.filed(outcome)
 
     def _let_go_of_others(self, request: AnalysisRequest) -> None:
         """Forget models that were loaded and that no rule names any more."""
@@ -152,9 +156,11 @@ class _Work:
 
     def compose(self, requests: tuple[ReportRequest, ...]) -> Composed:
         made = [steps.compose(request) for request in requests]
-        return Composed(
-            objects=tuple(each for one in made for each in one.objects),
-            omitted=tuple(each for one in made for each in one.omitted),
+        return self._filing.filed(
+            Composed(
+                objects=tuple(each for one in made for each in one.objects),
+                omitted=tuple(each for one in made for each in one.omitted),
+            )
         )
 
     def score(self, data: bytes) -> Scored | Declined:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -11,6 +12,17 @@ from tests.postgres import PostgresServer, postgres_server
 
 #: files that would else begin last, and leave one process at work while the others are done
 _FIRST = ("test_ohif.py", "test_referee_matrix.py")
+
+
+def pytest_configure() -> None:
+    """Import and collect without looking for garbage: what is made there stays."""
+    gc.disable()
+
+
+def pytest_collection_finish() -> None:
+    """Look for garbage from here on, but not among all modules and tests each time."""
+    gc.freeze()
+    gc.enable()
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -8,8 +8,6 @@ import os
 import shutil
 import sqlite3
 import stat
-import subprocess
-import sys
 import threading
 import time
 from collections.abc import Iterator
@@ -37,6 +35,7 @@ from mcads_node.yamlfile import load_yaml, write_yaml
 from tests.documents import commands
 from tests.postgres import PostgresServer
 from tests.state_samples import StateWithFiles, state_with_files
+from tests.verbs import run_verb
 from tests.workitems_samples import START
 
 
@@ -398,13 +397,7 @@ def test_the_documented_commands_work(kept: StateWithFiles, tmp_path: Path) -> N
         there = [str(each) for each in (tmp_path / "to").glob("backup-*")]
         told = [each.replace("/mnt/backups", str(tmp_path / "to")) for each in arguments]
         run = [there[0] if Path(each).name.startswith("backup-") else each for each in told]
-        done = subprocess.run(
-            [sys.executable, "-m", "mcads_node", *run, "--config", str(tmp_path / "node.yaml")],
-            capture_output=True,
-            text=True,
-            timeout=120,
-            check=False,
-        )
+        done = run_verb(*run, "--config", str(tmp_path / "node.yaml"))
         assert done.returncode == 0, done.stderr
         (tmp_path / "data").rename(tmp_path / f"data after {arguments[0]}")
     assert "deliveries that wait: 3 to pacs" in done.stdout

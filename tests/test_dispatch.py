@@ -43,6 +43,7 @@ class Hands:
     """Takes the place of the worker processes: a test says when and how each piece of work ends."""
 
     workers: int = 2
+    shares_folders: bool = False
     begun: list[tuple[AnalysisRequest | tuple[ReportRequest, ...], Future[Any]]] = field(default_factory=list)
 
     def analyse(self, request: AnalysisRequest) -> Future[Analysis | Declined]:
@@ -117,13 +118,13 @@ def wait_for(condition: Callable[[], Any], seconds: float = 10.0) -> None:
 
 
 @contextmanager
-def bench_in(folder: Path, lease: timedelta = LEASE) -> Iterator[Bench]:
+def bench_in(folder: Path, lease: timedelta = LEASE, *, shares_folders: bool = False) -> Iterator[Bench]:
     state = State(
         workitems=open_store(folder / "node.db", policy=POLICY, busy_seconds=0.1),
         spool=Spool(folder / "spool"),
         results=Spool(folder / "results"),
     )
-    hands = Hands()
+    hands = Hands(shares_folders=shares_folders)
     dispatcher = Dispatcher(
         state,
         cast(Compute, hands),
@@ -187,6 +188,29 @@ def test_a_commit_that_fails_is_tried_again_and_written_once(bench: Bench) -> No
     assert bench.happened().count("analysed") == 1
     assert bench.study().workitems[0].attempts == 0
     assert bench.files() == 1
+
+
+def test_files_that_a_worker_wrote_are_recorded_and_not_written_again(bench: Bench) -> None:
+    (stored,) = bench.state.results.write_all([b"by a worker"])
+    bench.receive()
+    future = bench.hands.next()
+    with structlog.testing.capture_logs() as logged, bench.locked():
+        future.set_result(analysis().kept_in([stored]))
+        wait_for(lambda: any(each["event"] == "dispatch.stalled" for each in logged))
+    wait_for(lambda: bench.states()[0] == "COMPLETED")
+    found = bench.study().instances[0].analysis
+    assert found is not None
+    assert found.thumbnail == stored.path
+    assert bench.files() == 1
+
+
+def test_workers_that_share_the_folders_are_told_a_name_and_no_bytes(tmp_path: Path) -> None:
+    with bench_in(tmp_path, shares_folders=True) as bench:
+        path = bench.receive()
+        wait_for(lambda: bench.hands.begun)
+        asked = bench.hands.begun[0][0]
+        assert isinstance(asked, AnalysisRequest)
+        assert (asked.file, asked.data) == (path, b"")
 
 
 def test_work_is_not_lost_while_nobody_can_claim(bench: Bench) -> None:

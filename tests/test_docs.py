@@ -6,8 +6,6 @@ import ast
 import json
 import os
 import shutil
-import subprocess
-import sys
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
@@ -31,6 +29,7 @@ from mcads_node.state import open_state
 from mcads_node.yamlfile import write_yaml
 from tests import documents
 from tests.documents import OPERATIONS, ROOT, Block, blocks, commands, plain, prose, table
+from tests.verbs import run_verb
 
 BLOCKS = list(blocks())
 COMMANDS = commands()
@@ -262,15 +261,7 @@ def is_run(arguments: tuple[str, ...]) -> bool:
 @pytest.mark.parametrize("arguments", [each for each in COMMANDS if is_run(each)], ids=" ".join)
 def test_a_documented_command_runs(arguments: tuple[str, ...], node: Path) -> None:
     here = ("--data-dir", str(node.parent / "data")) if arguments[0] == "models" else ()
-    done = subprocess.run(
-        [sys.executable, "-m", "mcads_node", *arguments, *here],
-        cwd=node.parent,
-        env={**os.environ, "PYTHONPATH": str(ROOT), "MCADS_CONFIG": str(node), "COLUMNS": "200"},
-        capture_output=True,
-        text=True,
-        timeout=120,
-        check=False,
-    )
+    done = run_verb(*arguments, *here, folder=node.parent, environment={"MCADS_CONFIG": str(node)})
     # no weights are fetched by a test, and what that ends with is documented
     absent = arguments[:2] == ("models", "verify") and "demo" not in arguments[2]
     assert done.returncode == (69 if absent else 0), done.stdout + done.stderr

@@ -144,7 +144,7 @@ def test_the_verbs(site: Site) -> None:
 
 
 def test_objects_of_the_new_patient_have_other_uids_though_the_images_have_the_same(site: Site) -> None:
-    briefing = Briefing(site.state, {})
+    briefing = Briefing(site.state, {}, by_name=True)
     ds = radiograph()
     site.intake.keep(arrival(ds))
     (first,) = site.state.workitems.claim("w", LEASE, kind=Kind.ANALYSE)
@@ -161,5 +161,5 @@ def test_objects_of_the_new_patient_have_other_uids_though_the_images_have_the_s
     assert of_the_image not in ("", before)
     assert site.state.workitems.complete_analysis(second, outcome)
     (report,) = site.state.workitems.claim("w", timedelta(seconds=60), kind=Kind.REPORT)
-    (request,) = briefing.reports(report)
+    (request,) = briefing.reports(site.state.workitems.study_for_report(report))
     assert (len(request.readings), request.context.installation) == (1, of_the_image)

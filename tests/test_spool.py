@@ -90,6 +90,28 @@ def test_a_device_that_fails_leaves_nothing(
     spool.write(b"works again")
 
 
+@pytest.mark.parametrize("call", [1, 2, 3], ids=["first", "second", "folder"])
+def test_files_that_belong_together_are_all_there_or_none(
+    spool: Spool, monkeypatch: pytest.MonkeyPatch, call: int
+) -> None:
+    spool.write(b"makes the folder of the day")
+    calls = iter(range(1, 100))
+    fsync = os.fsync
+
+    def failing(descriptor: int) -> None:
+        if next(calls) == call:
+            raise OSError(errno.EIO, os.strerror(errno.EIO))
+        fsync(descriptor)
+
+    monkeypatch.setattr(os, "fsync", failing)
+    with pytest.raises(TransientError):
+        spool.write_all([b"a", b"b"])
+    assert len(files(spool)) == 1
+    # each file is forced, and their folder once
+    assert [spool.read(each.path) for each in spool.write_all([b"a", b"b"])] == [b"a", b"b"]
+    assert next(calls) == call + 4
+
+
 def test_a_full_device_leaves_nothing(tmp_path: Path) -> None:
     # a limit on the size of files is the full disk that needs no privileges
     script = """

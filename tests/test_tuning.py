@@ -81,7 +81,7 @@ def test_what_is_configured_goes_before_what_was_tuned(
     expected: tuple[int, int, str],
 ) -> None:
     asked: list[Share] = []
-    monkeypatch.setattr(sharing, "compute_with", lambda _configuration, share: asked.append(share))
+    monkeypatch.setattr(sharing, "compute_with", lambda _configuration, share, _folders: asked.append(share))
     if tuned:
         write_tuning(tmp_path)
     sharing.compute_of(configuration_of(node_of(tmp_path, **analysis)))

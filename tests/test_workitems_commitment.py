@@ -461,12 +461,13 @@ def test_one_process_has_a_destination_at_a_time(store: Workitems, clock: Clock)
 
 
 def seconds_of_looking(store: Workitems) -> float:
-    begun = time.perf_counter()
+    # of the processor: others may be at work as well
+    begun = time.thread_time()
     for _ in range(20):
         assert len(store.due_deliveries("pacs", 50)) == 50
         store.next_due("pacs")
         store.request_commitment("pacs", START)
-    return time.perf_counter() - begun
+    return time.thread_time() - begun
 
 
 def test_looking_for_work_takes_no_longer_with_ten_thousand_waiting(tmp_path: Path) -> None:

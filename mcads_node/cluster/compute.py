@@ -46,6 +46,9 @@ class ClusterCompute:
         How the cluster is used.
     """
 
+    #: other machines have other folders
+    shares_folders = False
+
     def __init__(self, settings: ClusterSettings) -> None:
         self._settings = settings
         self._lock = threading.Lock()

@@ -31,14 +31,17 @@ class Briefing:
         The durable state.
     profiles
         What each destination wants, by its name.
+    by_name
+        Whether the workers read images themselves: then a request names the file, and has no bytes.
     """
 
-    def __init__(self, state: State, profiles: Mapping[str, Profile]) -> None:
+    def __init__(self, state: State, profiles: Mapping[str, Profile], *, by_name: bool) -> None:
         self._workitems = state.workitems
         self._installation = state.workitems.installation()
         self._spool = state.spool
         self._results = state.results
         self._profiles = profiles
+        self._by_name = by_name
         self._book = RuleBook()
 
     def use_rules(self, book: RuleBook) -> None:
@@ -49,9 +52,10 @@ class Briefing:
         """Say what is to be analysed, and by which rules."""
         assert item.instance is not None  # noqa: S101 - every analyse item has one (a CHECK in the schema)
         # taken once: another thread may put another version in its place meanwhile
-        book = self._book
+        book, path = self._book, item.instance.path
         return AnalysisRequest(
-            data=self._spool.read(item.instance.path),
+            data=b"" if self._by_name else self._spool.read(path),
+            file=path if self._by_name else None,
             circumstances=self._workitems.circumstances(item),
             rules=book.rules,
             rules_digest=book.digest,
@@ -66,9 +70,8 @@ class Briefing:
             ),
         )
 
-    def reports(self, item: Workitem) -> tuple[ReportRequest, ...]:
+    def reports(self, study: StudyForReport) -> tuple[ReportRequest, ...]:
         """Say what a study's report is to speak of: one a model, of those that have anything new to say."""
-        study = self._workitems.study_for_report(item)
         groups = by_model(study.images)
         new = [each for each in groups if any(image.number > study.told for image in each)] or groups
         return tuple(self._report(study, images, groups) for images in new)

@@ -56,6 +56,10 @@ class Hands(Protocol):
     def workers(self) -> int:
         """How much can be worked on now; it may change at any time."""
 
+    @property
+    def shares_folders(self) -> bool:
+        """Whether it reads images and writes results itself, in the node's folders."""
+
     def analyse(self, request: AnalysisRequest) -> Future[Analysis | Declined]:
         """Submit one image."""
 
@@ -89,7 +93,7 @@ class Dispatcher:
     ) -> None:
         self._workitems = state.workitems
         self._compute = compute
-        self._briefing = Briefing(state, dict(profiles))
+        self._briefing = Briefing(state, dict(profiles), by_name=compute.shares_folders)
         self._ledger = Ledger(state, dict(profiles), poke_delivery)
         self._settings = settings
         self._held: dict[Claim, Workitem] = {}
@@ -187,7 +191,9 @@ class Dispatcher:
                 self._ledger.note_rules(item, request.rules_digest)
                 future = self._compute.analyse(request)
             else:
-                future = self._compute.compose(self._briefing.reports(item))
+                study = self._workitems.study_for_report(item)
+                self._ledger.note_study(item, study)
+                future = self._compute.compose(self._briefing.reports(study))
         except Exception as error:  # noqa: BLE001 - it ends as the work's own failure would, in one place
             future = Future()
             future.set_exception(error)

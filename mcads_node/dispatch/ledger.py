@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from concurrent.futures import Future
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -79,10 +79,16 @@ class Ledger:
         self._written: dict[Claim, list[StoredFile]] = {}
         #: digest of the rules that an image is analysed by
         self._rules: dict[Claim, str] = {}
+        #: what a report speaks of, as it was told to who writes it; the same for as long as the claim holds
+        self._studies: dict[Claim, StudyForReport] = {}
 
     def note_rules(self, item: Workitem, digest: str) -> None:
         """Remember by which version of the rules an image is analysed."""
         self._rules[claim_of(item)] = digest
+
+    def note_study(self, item: Workitem, study: StudyForReport) -> None:
+        """Remember what a report speaks of."""
+        self._studies[claim_of(item)] = study
 
     def enter(self, item: Workitem, future: Future[Any]) -> Ending:
         """Commit the result of a piece of work, or its failure.
@@ -115,6 +121,7 @@ class Ledger:
         """
         self._written.pop(claim_of(item), None)
         self._rules.pop(claim_of(item), None)
+        self._studies.pop(claim_of(item), None)
 
     def _enter_failure(self, item: Workitem, failure: BaseException) -> Ending:
         if isinstance(failure, TransientError) and not isinstance(failure, WorkerLost | FileUnreadable):
@@ -176,7 +183,7 @@ class Ledger:
         )
         if item.purpose is Purpose.SHADOW:
             return told
-        thumbnail, *drawn = self._write(item, [outcome.thumbnail, *(each.data for each in outcome.objects)])
+        thumbnail, *drawn = self._write(item, outcome)
         return replace(
             told,
             header=outcome.header,
@@ -187,8 +194,8 @@ class Ledger:
         )
 
     def _complete_report(self, item: Workitem, report: Composed) -> bool:
-        study = self._workitems.study_for_report(item)
-        files = self._write(item, [result.data for result in report.objects])
+        study = self._studies[claim_of(item)]
+        files = self._write(item, report)
         completed = self._workitems.complete_report(
             item,
             list(map(StoredResult.of, report.objects, files)),
@@ -217,12 +224,12 @@ class Ledger:
             for name in study.send_to
         }
 
-    def _write(self, item: Workitem, contents: Sequence[bytes]) -> list[StoredFile]:
-        """Write files once, however often their record has to be tried."""
-        written = self._written.setdefault(claim_of(item), [])
-        for content in contents[len(written) :]:
-            written.append(self._results.write(content))
-        return written
+    def _write(self, item: Workitem, outcome: Analysis | Composed) -> list[StoredFile]:
+        """Write what its worker has not written, once, however often the record of it has to be tried."""
+        claim = claim_of(item)
+        if claim not in self._written:
+            self._written[claim] = list(outcome.files) or self._results.write_all(outcome.contents)
+        return self._written[claim]
 
 
 def tell_lost(item: Workitem) -> None:

@@ -15,8 +15,8 @@ from mcads_node.config import TUNING, Configuration, NodeConfig, RaySection, Tun
 from mcads_node.errors import ConfigError, Problem
 from mcads_node.service.configured import calibrations_of, check_models, models_of
 from mcads_node.shipped import shipped_folder
-from mcads_node.state import weights_dir
-from mcads_node.task import WorkerSettings
+from mcads_node.state import folders_of, weights_dir
+from mcads_node.task import Folders, WorkerSettings
 from mcads_node.yamlfile import load_yaml
 
 log = structlog.stdlib.get_logger(__name__)
@@ -56,7 +56,7 @@ def compute_of(configuration: Configuration) -> Compute | ClusterCompute:
         threads=_chosen(analysis.threads, tuned.threads if tuned else 1),
         engine=tuned.engine if tuned and analysis.engine == "auto" else analysis.engine,
     )
-    return compute_with(configuration, share)
+    return compute_with(configuration, share, folders_of(configuration.node.node.data_dir))
 
 
 def _cluster_of(configuration: Configuration, section: RaySection) -> ClusterSettings:
@@ -83,9 +83,9 @@ def _chosen(configured: Literal["auto"] | int, otherwise: int) -> int:
     return otherwise if configured == "auto" else configured
 
 
-def compute_with(configuration: Configuration, share: Share) -> Compute:
-    """Make worker processes with a share of the machine, not yet started."""
-    settings = worker_settings(configuration, share)
+def compute_with(configuration: Configuration, share: Share, folders: Folders | None = None) -> Compute:
+    """Make worker processes with a share of the machine, not yet started; see `WorkerSettings.folders`."""
+    settings = replace(worker_settings(configuration, share), folders=folders)
     return Compute(settings, share.workers, configuration.node.analysis.timeout_seconds)
 
 

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from sqlalchemy import func, select
+from sqlalchemy import bindparam, func, select
 
 from mcads_node.instance import View
 from mcads_node.workitems.engine import Transaction
@@ -78,13 +78,8 @@ def _complete(images: Iterable[_Image]) -> bool:
 
 
 def _images(tx: Transaction, study: int) -> list[_Image]:
-    query = (
-        select(analyses.c.id, analyses.c.instance_id, analyses.c.view, analyses.c.expected_views)
-        .where(analyses.c.study_id == study, analyses.c.shadow.is_(False), is_of_its_patient())
-        .order_by(analyses.c.id)
-    )
     images: dict[int, _Image] = {}
-    for row in tx.connection.execute(query):
+    for row in tx.connection.execute(_IMAGES, {"study": study}):
         # one that was read again was there since it was read first
         images.setdefault(
             row.instance_id, _Image(number=row.id, view=View(row.view), expected=row.expected_views)
@@ -92,13 +87,21 @@ def _images(tx: Transaction, study: int) -> list[_Image]:
     return list(images.values())
 
 
+_IMAGES = (
+    select(analyses.c.id, analyses.c.instance_id, analyses.c.view, analyses.c.expected_views)
+    .where(analyses.c.study_id == bindparam("study"), analyses.c.shadow.is_(False), is_of_its_patient())
+    .order_by(analyses.c.id)
+)
+
+
 def _covered(tx: Transaction, study: int) -> int:
     """Give the last analysis that a report speaks of, written or being written; 0: there is none."""
-    last = tx.connection.execute(
-        select(func.max(workitems.c.covers)).where(
-            workitems.c.study_id == study,
-            workitems.c.kind == Kind.REPORT,
-            workitems.c.state.in_((WorkState.IN_PROGRESS, WorkState.COMPLETED)),
-        )
-    ).scalar_one()
+    last: int | None = tx.connection.execute(_COVERED, {"study": study}).scalar_one()
     return last or 0
+
+
+_COVERED = select(func.max(workitems.c.covers)).where(
+    workitems.c.study_id == bindparam("study"),
+    workitems.c.kind == Kind.REPORT,
+    workitems.c.state.in_((WorkState.IN_PROGRESS, WorkState.COMPLETED)),
+)

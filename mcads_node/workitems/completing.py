@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import asdict
+from functools import cache
+from typing import Any
 
-from sqlalchemy import insert, null, select, update
+from sqlalchemy import Select, bindparam, insert, null, select, update
 
 from mcads_node.finding import Algorithm
 from mcads_node.result import ObjectKind, Rendition
@@ -19,10 +20,10 @@ from mcads_node.workitems.codec import (
 from mcads_node.workitems.completeness import due_of_report
 from mcads_node.workitems.engine import Transaction
 from mcads_node.workitems.events import Happening, clean, record
-from mcads_node.workitems.extent import standing
+from mcads_node.workitems.extent import spoken_of, standing
 from mcads_node.workitems.outcomes import DeliveryState
 from mcads_node.workitems.planning import delivery_due
-from mcads_node.workitems.queue import held, lock_study, schedule_report
+from mcads_node.workitems.queue import lock_study, schedule_report
 from mcads_node.workitems.records import (
     InstanceAnalysed,
     InstanceDeclined,
@@ -108,73 +109,79 @@ def complete_report(
     _insert_results(tx, item, objects, revision=item.revision, rules_digest=_last_rules(tx, item))
     _schedule_deliveries(tx, item, destinations)
     _note_omitted(tx, item, omitted, str(item))
-    tx.connection.execute(update(studies).where(studies.c.id == item.study_number).values(trouble=None))
+    tx.connection.execute(_NO_TROUBLE, {"study": item.study_number})
     _note(tx, item, "completed", f"report, revision {item.revision}, {len(objects)} objects")
     return True
 
 
 def _end(tx: Transaction, item: Workitem) -> bool:
-    statement = (
-        update(workitems)
-        .where(held(item))
-        .values(
-            state=WorkState.COMPLETED,
-            ended_at=tx.now,
-            worker=None,
-            transaction_uid=None,
-            lease_expires_at=None,
-        )
-    )
-    return bool(tx.connection.execute(statement).rowcount)
+    mine = {"number": item.number, "claim": item.transaction_uid, "held": WorkState.IN_PROGRESS}
+    values = {"state": WorkState.COMPLETED, "ended_at": tx.now, **_FREE}
+    return bool(tx.connection.execute(_END, {**mine, **values}).rowcount)
+
+
+#: what statements do again and again is said to SQLAlchemy once: it takes longer than to execute it
+_END = update(workitems).where(
+    workitems.c.id == bindparam("number"),
+    workitems.c.transaction_uid == bindparam("claim"),
+    workitems.c.state == bindparam("held"),
+)
+_FREE = dict.fromkeys(("worker", "transaction_uid", "lease_expires_at"))
+_NO_TROUBLE = update(studies).where(studies.c.id == bindparam("study")).values(trouble=None)
+_THIS_INSTANCE = update(instances).where(instances.c.id == bindparam("mine"))
 
 
 def _set_instance(tx: Transaction, item: Workitem, **values: str | None) -> None:
-    mine = instances.c.id == item.instance_number
-    tx.connection.execute(update(instances).where(mine).values(**values))
+    tx.connection.execute(_THIS_INSTANCE, {"mine": item.instance_number, **values})
 
 
 def _insert_analysis(tx: Transaction, item: Workitem, outcome: InstanceAnalysed) -> int:
     algorithm: Algorithm = outcome.algorithm
     number: int = tx.connection.execute(
-        insert(analyses)
-        .values(
-            study_id=item.study_number,
-            instance_id=item.instance_number,
-            shadow=item.purpose is Purpose.SHADOW,
-            route=outcome.route,
-            threshold_set=outcome.threshold_set,
-            kinds=null() if outcome.kinds is None else list(outcome.kinds),
-            algorithm=algorithm_to_json(algorithm),
-            findings=findings_to_json(outcome.findings),
-            checks=checks_to_json(outcome.checks),
-            view=outcome.view,
-            header=outcome.header,
-            thumbnail=outcome.thumbnail,
-            shown=outcome.shown,
-            send_to=list(outcome.send_to),
-            quiet_seconds=outcome.quiet_seconds,
-            expected_views=dict(outcome.expected_views),
-            max_wait_seconds=outcome.max_wait_seconds,
-            analysed_at=tx.now,
-            device=outcome.device,
-            triage=null() if outcome.triage is None else triage_to_json(outcome.triage),
-            anatomy=null() if outcome.anatomy is None else anatomy_to_json(outcome.anatomy),
-        )
-        .returning(analyses.c.id)
+        _ANALYSED,
+        {
+            "study_id": item.study_number,
+            "instance_id": item.instance_number,
+            "shadow": item.purpose is Purpose.SHADOW,
+            "route": outcome.route,
+            "threshold_set": outcome.threshold_set,
+            "kinds": null() if outcome.kinds is None else list(outcome.kinds),
+            "algorithm": algorithm_to_json(algorithm),
+            "findings": findings_to_json(outcome.findings),
+            "checks": checks_to_json(outcome.checks),
+            "view": outcome.view,
+            "header": outcome.header,
+            "thumbnail": outcome.thumbnail,
+            "shown": outcome.shown,
+            "send_to": list(outcome.send_to),
+            "quiet_seconds": outcome.quiet_seconds,
+            "expected_views": dict(outcome.expected_views),
+            "max_wait_seconds": outcome.max_wait_seconds,
+            "analysed_at": tx.now,
+            "device": outcome.device,
+            "triage": null() if outcome.triage is None else triage_to_json(outcome.triage),
+            "anatomy": null() if outcome.anatomy is None else anatomy_to_json(outcome.anatomy),
+        },
     ).scalar_one()
     return number
 
 
+_ANALYSED = insert(analyses).returning(analyses.c.id)
+_MADE = insert(results)
+
+
 def _last_rules(tx: Transaction, item: Workitem) -> str | None:
     """Digest of the rules that the last of a report's images was treated by."""
-    query = (
-        select(instances.c.rules_digest)
-        .join(analyses, analyses.c.instance_id == instances.c.id)
-        .where(analyses.c.study_id == item.study_number, analyses.c.id <= item.covers)
-        .order_by(analyses.c.id.desc())
-        .limit(1)
-    )
-    return tx.connection.execute(query).scalar()
+    return tx.connection.execute(_LAST_RULES, spoken_of(item)).scalar()
+
+
+_LAST_RULES = (
+    select(instances.c.rules_digest)
+    .join(analyses, analyses.c.instance_id == instances.c.id)
+    .where(analyses.c.study_id == bindparam("study"), analyses.c.id <= bindparam("covers"))
+    .order_by(analyses.c.id.desc())
+    .limit(1)
+)
 
 
 def _insert_results(
@@ -182,7 +189,7 @@ def _insert_results(
 ) -> None:
     made = {"study_id": item.study_number, "workitem_id": item.number, "created_at": tx.now, **origin}
     if objects:
-        tx.connection.execute(insert(results), [{**asdict(each), **made} for each in objects])
+        tx.connection.execute(_MADE, [{**vars(each), **made} for each in objects])
 
 
 def _schedule_deliveries(
@@ -192,22 +199,8 @@ def _schedule_deliveries(
     wanted = {
         name: {(each.kind, each.variant) for each in renditions} for name, renditions in destinations.items()
     }
-    of_images = standing(item)
-    ours = tx.connection.execute(
-        select(results.c.id, results.c.kind, results.c.variant, results.c.file_deleted_at)
-        .where(
-            results.c.study_id == item.study_number,
-            results.c.retracted_by.is_(None),
-            (results.c.workitem_id == item.number) | results.c.analysis_id.in_(of_images),
-        )
-        # images go first: a viewer that opens the report finds what it refers to
-        .order_by(results.c.id)
-    ).all()
-    planned = tx.connection.execute(
-        select(deliveries.c.result_id, deliveries.c.destination).where(
-            deliveries.c.result_id.in_([row.id for row in ours])
-        )
-    )
+    ours = tx.connection.execute(_to_send(), {**spoken_of(item), "report": item.number}).all()
+    planned = tx.connection.execute(_PLANNED, {"made": [row.id for row in ours]})
     known = {(row.result_id, row.destination) for row in planned}
     due_at = delivery_due(tx.now, item.priority)
     state = {"state": DeliveryState.PENDING, "attempts": 0, "due_at": due_at, "since": tx.now}
@@ -223,11 +216,31 @@ def _schedule_deliveries(
         if row.file_deleted_at is None
     ]
     if rows:
-        tx.connection.execute(insert(deliveries), rows)
+        tx.connection.execute(_PLAN, rows)
     # only to a destination that was not there when the image was reported: wherever else it was due, it is
     for row, name in due:
         if row.file_deleted_at is not None:
             _note(tx, item, "omitted", f"its file was deleted, so it cannot go to {name}", f"result {row.id}")
+
+
+_PLAN = insert(deliveries)
+_PLANNED = select(deliveries.c.result_id, deliveries.c.destination).where(
+    deliveries.c.result_id.in_(bindparam("made", expanding=True))
+)
+
+
+@cache
+def _to_send() -> Select[Any]:
+    return (
+        select(results.c.id, results.c.kind, results.c.variant, results.c.file_deleted_at)
+        .where(
+            results.c.study_id == bindparam("study"),
+            results.c.retracted_by.is_(None),
+            (results.c.workitem_id == bindparam("report")) | results.c.analysis_id.in_(standing()),
+        )
+        # images go first: a viewer that opens the report finds what it refers to
+        .order_by(results.c.id)
+    )
 
 
 def _note_omitted(tx: Transaction, item: Workitem, omitted: Iterable[str], subject: str) -> None:

@@ -9,9 +9,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import datetime
+from functools import cache
 from typing import Any
 
-from sqlalchemy import Row, func, insert, or_, select, update
+from sqlalchemy import Integer, Row, Select, bindparam, func, insert, or_, select, update
 
 from mcads_node.workitems.destinations import LONGEST_WAIT, SKEW, is_left_alone, note_answer, trouble_of
 from mcads_node.workitems.engine import Transaction
@@ -25,7 +26,8 @@ from mcads_node.workitems.outcomes import (
     Stored,
 )
 from mcads_node.workitems.outgoing import delivery_of, outgoing
-from mcads_node.workitems.schema import deliveries, results, studies
+from mcads_node.workitems.queue import lock_study
+from mcads_node.workitems.schema import UtcDateTime, deliveries, results
 
 
 def due_deliveries(tx: Transaction, destination: str, limit: int) -> list[Delivery]:
@@ -36,23 +38,37 @@ def due_deliveries(tx: Transaction, destination: str, limit: int) -> list[Delive
     """
     if is_left_alone(tx, destination):
         return []
+    bound = {
+        "to": destination,
+        "now": tx.now,
+        "soon": tx.now + SKEW,
+        "latest": tx.now + LONGEST_WAIT,
+    }
+    found: list[Row[Any]] = []
+    for query in _due():
+        if len(found) < limit:
+            found += tx.connection.execute(query, {**bound, "most": limit - len(found)}).all()
+    return [delivery_of(row) for row in found]
+
+
+@cache
+def _due() -> tuple[Select[Any], Select[Any]]:
+    """Select what is due, and what the clock left behind; made once: that takes long."""
+    now, soon, latest = (bindparam(name, type_=UtcDateTime) for name in ("now", "soon", "latest"))
     due_at = deliveries.c.due_at
-    out_of_time = or_(due_at > tx.now + LONGEST_WAIT, deliveries.c.since > tx.now + SKEW)
     query = (
         outgoing()
         .where(
             deliveries.c.state == DeliveryState.PENDING,
-            deliveries.c.destination == destination,
+            deliveries.c.destination == bindparam("to"),
             results.c.retracted_by.is_(None),
         )
         .order_by(due_at, deliveries.c.id)
+        .limit(bindparam("most", type_=Integer))
     )
-    found: list[Row[Any]] = []
+    out_of_time = or_(due_at > latest, deliveries.c.since > soon)
     # one range of the index each: joined by "or", they would have everything sorted that waits
-    for moment in (due_at <= tx.now, (due_at > tx.now) & out_of_time):
-        if len(found) < limit:
-            found += tx.connection.execute(query.where(moment).limit(limit - len(found))).all()
-    return [delivery_of(row) for row in found]
+    return query.where(due_at <= now), query.where((due_at > now) & out_of_time)
 
 
 def record_delivery(
@@ -61,9 +77,7 @@ def record_delivery(
     """Write down how an attempt ended; False where another attempt had ended the delivery before."""
     _lock_study_of(tx, delivery)
     changed = tx.connection.execute(
-        update(deliveries)
-        .where(deliveries.c.id == delivery.number, deliveries.c.state == DeliveryState.PENDING)
-        .values(_changes(tx, delivery, outcome))
+        _END, {"mine": delivery.number, "pending": DeliveryState.PENDING, **_changes(tx, delivery, outcome)}
     )
     if not isinstance(outcome, Deferred) and (isinstance(outcome, Stored) or outcome.status is not None):
         note_answer(tx, delivery.destination)
@@ -80,6 +94,12 @@ def record_delivery(
     if isinstance(outcome, Refused):
         _plan_alternative(tx, delivery, alternatives)
     return True
+
+
+#: whose values are bound: another set of columns each kind of outcome
+_END = update(deliveries).where(
+    deliveries.c.id == bindparam("mine"), deliveries.c.state == bindparam("pending")
+)
 
 
 def _without_comment(outcome: Outcome) -> str | None:
@@ -114,19 +134,21 @@ def plan(tx: Transaction, result: int, destination: str, *, stands_in_for: int |
 def next_due(tx: Transaction, destination: str) -> datetime | None:
     """When there is something to send to or to ask a destination, or was; None where nothing waits for it."""
     moments: list[datetime] = [
-        moment
-        for column, waits in (
-            (deliveries.c.due_at, deliveries.c.state == DeliveryState.PENDING),
-            (deliveries.c.commitment_due_at, deliveries.c.commitment_due_at.is_not(None)),
-        )
-        for moment in tx.connection.execute(
-            select(column).where(waits, deliveries.c.destination == destination).order_by(column).limit(1)
-        ).scalars()
+        moment for query in _NEXT for moment in tx.connection.execute(query, {"to": destination}).scalars()
     ]
     trouble = trouble_of(tx, destination) if is_left_alone(tx, destination) else None
     if not moments or trouble is None:
         return min(moments, default=None)
     return max(min(moments), trouble.deferred_until)
+
+
+_NEXT = tuple(
+    select(column).where(waits, deliveries.c.destination == bindparam("to")).order_by(column).limit(1)
+    for column, waits in (
+        (deliveries.c.due_at, deliveries.c.state == DeliveryState.PENDING),
+        (deliveries.c.commitment_due_at, deliveries.c.commitment_due_at.is_not(None)),
+    )
+)
 
 
 def give_up_old(tx: Transaction, destination: str, since_until: datetime, reason: str, limit: int) -> int:
@@ -170,7 +192,7 @@ def pending_by_destination(tx: Transaction) -> dict[str, int]:
 
 def _lock_study_of(tx: Transaction, delivery: Delivery) -> None:
     # a retraction reads what was stored where, and decides by it (on SQLite there is only one writer anyway)
-    tx.connection.execute(select(studies.c.id).where(studies.c.id == delivery.study_number).with_for_update())
+    lock_study(tx, delivery.study_number)
 
 
 def _plan_alternative(tx: Transaction, delivery: Delivery, alternatives: Sequence[str]) -> None:

@@ -9,7 +9,7 @@ from __future__ import annotations
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import Row, delete, or_, select
+from sqlalchemy import Row, bindparam, delete, or_, select
 from sqlalchemy.dialects import postgresql, sqlite
 
 from mcads_node.backoff import RetryPolicy
@@ -45,7 +45,10 @@ def defer(tx: Transaction, name: str, until: datetime, reason: str) -> Destinati
 
 def note_answer(tx: Transaction, name: str) -> None:
     """Take it that whatever kept a destination from being reached is over: it has answered."""
-    tx.connection.execute(delete(destinations).where(destinations.c.name == name))
+    tx.connection.execute(_FORGET, {"destination": name})
+
+
+_FORGET = delete(destinations).where(destinations.c.name == bindparam("destination"))
 
 
 def hold(tx: Transaction, name: str, holder: str, until: datetime) -> bool:
@@ -73,8 +76,11 @@ def let_go(tx: Transaction, name: str, holder: str) -> None:
 
 def trouble_of(tx: Transaction, name: str) -> DestinationTrouble | None:
     """Why and since when a destination cannot be reached; None where nothing is known against it."""
-    row = tx.connection.execute(select(destinations).where(destinations.c.name == name)).first()
+    row = tx.connection.execute(_TROUBLE, {"destination": name}).first()
     return None if row is None else _trouble(row)
+
+
+_TROUBLE = select(destinations).where(destinations.c.name == bindparam("destination"))
 
 
 def is_left_alone(tx: Transaction, name: str) -> bool:

@@ -9,6 +9,9 @@ from sqlalchemy import insert
 from mcads_node.workitems.engine import Transaction
 from mcads_node.workitems.schema import events
 
+#: made once: to make a statement takes longer than to execute it
+_APPEND = insert(events)
+
 #: who, where the node acts by itself
 NODE = "node"
 
@@ -43,7 +46,7 @@ def record(tx: Transaction, *happenings: Happening) -> None:
         for each in happenings
     ]
     if rows:
-        tx.connection.execute(insert(events), rows)
+        tx.connection.execute(_APPEND, rows)
 
 
 def clean(reason: str) -> str:

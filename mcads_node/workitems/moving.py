@@ -19,11 +19,12 @@ from sqlalchemy import Row, Select, or_, select, update
 
 from mcads_node.errors import PermanentError
 from mcads_node.priority import Priority
+from mcads_node.workitems.claimable import OPEN
 from mcads_node.workitems.engine import Transaction
 from mcads_node.workitems.events import Happening, clean, record
 from mcads_node.workitems.patients import Patient, is_same_patient, patient_number
 from mcads_node.workitems.planning import Plan, schedule_analysis
-from mcads_node.workitems.queue import OPEN, lock_study
+from mcads_node.workitems.queue import lock_study
 from mcads_node.workitems.records import InstanceState, Purpose, WorkState
 from mcads_node.workitems.retracting import sent_objects
 from mcads_node.workitems.schema import instances, studies, workitems

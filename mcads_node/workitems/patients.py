@@ -12,7 +12,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from sqlalchemy import ColumnElement, bindparam, select
+from sqlalchemy import BindParameter, ColumnElement, bindparam, select
 
 from mcads_node.workitems.engine import Transaction
 from mcads_node.workitems.schema import analyses, instances, studies, workitems
@@ -59,10 +59,11 @@ def patients_of(tx: Transaction, study: int) -> list[Patient]:
 
 def patient_number(tx: Transaction, study: int) -> int:
     """Say which of its patients a study is of now."""
-    number: int = tx.connection.execute(
-        select(studies.c.patient_number).where(studies.c.id == study)
-    ).scalar_one()
+    number: int = tx.connection.execute(_NUMBER, {"study": study}).scalar_one()
     return number
+
+
+_NUMBER = select(studies.c.patient_number).where(studies.c.id == bindparam("study"))
 
 
 def is_of_its_patient() -> ColumnElement[bool]:
@@ -78,7 +79,7 @@ def is_of_its_patient() -> ColumnElement[bool]:
     )
 
 
-def reports_of_its_patient(study: int) -> ColumnElement[bool]:
+def reports_of_its_patient(study: int | BindParameter[int]) -> ColumnElement[bool]:
     """Give a condition on rows of ``workitems``: the report speaks of the patient that its study is of."""
     ours = select(analyses.c.id).where(analyses.c.study_id == study, is_of_its_patient())
     return workitems.c.covers.in_(ours)

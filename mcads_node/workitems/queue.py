@@ -4,64 +4,41 @@ A claim is one UPDATE: SQLite has one writer at a time, PostgreSQL skips rows th
 UPDATE SKIP LOCKED). The partial index on scheduled items gives them in the order of claims, so that a claim
 costs the same whether a hundred items wait or a hundred thousand. That order is one of moments (see
 `priority`): an urgent item has a head start, and what waits grows urgent by waiting. What is held until its
-hours is not in that index.
+hours is not in that index. What may be claimed is in ``claimable``.
+
+To make a statement takes SQLAlchemy longer than to execute it: each is made once, and bound when it is used.
 """
 
 from __future__ import annotations
 
 import uuid
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from datetime import datetime, timedelta
+from functools import cache
 from typing import Any
 
-from sqlalchemy import (
-    ColumnElement,
-    Row,
-    Select,
-    and_,
-    exists,
-    func,
-    insert,
-    literal_column,
-    or_,
-    select,
-    update,
-)
+from sqlalchemy import ColumnElement, Integer, Row, and_, bindparam, func, insert, or_, select, update
+from sqlalchemy.sql.dml import ReturningUpdate
 
-from mcads_node.backoff import RetryPolicy
 from mcads_node.instance import ReceivedInstance, Requestor
 from mcads_node.priority import Priority, turn
+from mcads_node.workitems.claimable import ORDER, claimable, moments
 from mcads_node.workitems.completeness import Due
 from mcads_node.workitems.engine import Transaction
 from mcads_node.workitems.events import NODE, Happening, record
 from mcads_node.workitems.records import Kind, Purpose, Workitem, WorkState
 from mcads_node.workitems.schema import analyses, instances, studies, workitems
 
-#: how far the clocks of machines that share a database may be apart
-_SKEW = timedelta(minutes=1)
-#: no image waits longer for its next attempt, and no report for its study to be quiet
-_LONGEST_WAIT = {Kind.ANALYSE: RetryPolicy().cap, Kind.REPORT: timedelta(days=1)}
-
-#: states in which an item still has to be done
-OPEN = (WorkState.SCHEDULED, WorkState.IN_PROGRESS)
-
 
 def claim(tx: Transaction, worker: str, lease: timedelta, kind: Kind | None, limit: int) -> list[Workitem]:
     """Take at most `limit` items that are due, the most urgent first, under a new Transaction UID."""
-    transaction_uid = f"2.25.{uuid.uuid4().int}"
-    picked = _claimable(tx.now, kind).limit(limit).cte("picked")
-    statement = (
-        update(workitems)
-        .where(workitems.c.id.in_(select(picked.c.id)))
-        .values(
-            state=WorkState.IN_PROGRESS,
-            worker=worker,
-            transaction_uid=transaction_uid,
-            lease_expires_at=tx.now + lease,
-        )
-        .returning(workitems.c.id, workitems.c.kind)
-    )
-    claimed = tx.connection.execute(statement).all()
+    values = {
+        "state": WorkState.IN_PROGRESS,
+        "worker": worker,
+        "transaction_uid": f"2.25.{uuid.uuid4().int}",
+        "lease_expires_at": tx.now + lease,
+    }
+    claimed = tx.connection.execute(_claiming(kind), {**values, **moments(tx.now), "most": limit}).all()
     if not claimed:
         return []
     reports = [row.id for row in claimed if row.kind == Kind.REPORT]
@@ -70,6 +47,16 @@ def claim(tx: Transaction, worker: str, lease: timedelta, kind: Kind | None, lim
     items = load(tx, [row.id for row in claimed])
     record(tx, *(_claimed(item) for item in items))
     return items
+
+
+@cache
+def _claiming(kind: Kind | None) -> ReturningUpdate[Any]:
+    picked = claimable(kind).limit(bindparam("most", type_=Integer)).cte("picked")
+    return (
+        update(workitems)
+        .where(workitems.c.id.in_(select(picked.c.id)))
+        .returning(workitems.c.id, workitems.c.kind)
+    )
 
 
 def renew(tx: Transaction, items: Sequence[Workitem], lease: timedelta) -> list[Workitem]:
@@ -104,7 +91,10 @@ def held(item: Workitem) -> ColumnElement[bool]:
 
 def lock_study(tx: Transaction, study: int) -> None:
     """Let one transaction at a time decide about a study's report (on SQLite there is only one anyway)."""
-    tx.connection.execute(select(studies.c.id).where(studies.c.id == study).with_for_update())
+    tx.connection.execute(_LOCK_STUDY, {"study": study})
+
+
+_LOCK_STUDY = select(studies.c.id).where(studies.c.id == bindparam("study")).with_for_update()
 
 
 def schedule_report(tx: Transaction, study: int, due: Due, priority: Priority) -> None:
@@ -118,25 +108,25 @@ def schedule_report(tx: Transaction, study: int, due: Due, priority: Priority) -
     if _postpone_report(tx, study, due, priority):
         return
     revision = next_revision(tx, study)
-    number = tx.connection.execute(
-        insert(workitems)
-        .values(
-            kind=Kind.REPORT,
-            state=WorkState.SCHEDULED,
-            study_id=study,
-            revision=revision,
-            priority=priority,
-            due_at=due.at,
-            latest_at=due.latest_at,
-            turn_at=_turn(due, priority),
-            attempts=0,
-            deaths=0,
-            created_at=tx.now,
-        )
-        .returning(workitems.c.id)
-    ).scalar_one()
+    row = {
+        "kind": Kind.REPORT,
+        "state": WorkState.SCHEDULED,
+        "study_id": study,
+        "revision": revision,
+        "priority": priority,
+        "due_at": due.at,
+        "latest_at": due.latest_at,
+        "turn_at": _turn(due, priority),
+        "attempts": 0,
+        "deaths": 0,
+        "created_at": tx.now,
+    }
+    number = tx.connection.execute(_SCHEDULE, row).scalar_one()
     why = f"report, revision {revision}"
     record(tx, Happening(who=NODE, what="scheduled", subject=f"workitem {number}", study=study, why=why))
+
+
+_SCHEDULE = insert(workitems).returning(workitems.c.id)
 
 
 def _turn(due: Due, priority: Priority) -> datetime:
@@ -145,15 +135,7 @@ def _turn(due: Due, priority: Priority) -> datetime:
 
 def _postpone_report(tx: Transaction, study: int, due: Due, priority: Priority) -> bool:
     """Have a report that is scheduled wait until then, and grow as urgent; False where none is."""
-    row = tx.connection.execute(
-        select(workitems.c.id, workitems.c.due_at, workitems.c.latest_at, workitems.c.priority)
-        .where(
-            workitems.c.study_id == study,
-            workitems.c.kind == Kind.REPORT,
-            workitems.c.state == WorkState.SCHEDULED,
-        )
-        .with_for_update()
-    ).first()
+    row = tx.connection.execute(_SCHEDULED_REPORT, {"study": study}).first()
     if row is None:
         return False
     lasts = [each for each in (row.latest_at, due.latest_at) if each is not None]
@@ -167,37 +149,34 @@ def _postpone_report(tx: Transaction, study: int, due: Due, priority: Priority) 
     return True
 
 
+_SCHEDULED_REPORT = (
+    select(workitems.c.id, workitems.c.due_at, workitems.c.latest_at, workitems.c.priority)
+    .where(
+        workitems.c.study_id == bindparam("study"),
+        workitems.c.kind == Kind.REPORT,
+        workitems.c.state == WorkState.SCHEDULED,
+    )
+    .with_for_update()
+)
+
+
 def next_revision(tx: Transaction, study: int) -> int:
     """One more than the last that is written or being written; a cancelled one never was."""
-    last = tx.connection.execute(
-        select(func.max(workitems.c.revision)).where(
-            workitems.c.study_id == study,
-            workitems.c.kind == Kind.REPORT,
-            workitems.c.state.in_((WorkState.IN_PROGRESS, WorkState.COMPLETED)),
-        )
-    ).scalar_one()
+    last: int | None = tx.connection.execute(_LAST_REVISION, {"study": study}).scalar_one()
     return 1 + (last or 0)
+
+
+_LAST_REVISION = select(func.max(workitems.c.revision)).where(
+    workitems.c.study_id == bindparam("study"),
+    workitems.c.kind == Kind.REPORT,
+    workitems.c.state.in_((WorkState.IN_PROGRESS, WorkState.COMPLETED)),
+)
 
 
 def load(tx: Transaction, numbers: Sequence[int]) -> list[Workitem]:
     """Items in progress, with what is to be worked on, in the order of claims."""
-    query = (
-        select(
-            workitems,
-            studies.c.study_instance_uid,
-            studies.c.first_received_at,
-            studies.c.patient_number,
-            *(instances.c[name] for name in _OF_INSTANCE),
-        )
-        .join(studies, studies.c.id == workitems.c.study_id)
-        .outerjoin(instances, instances.c.id == workitems.c.instance_id)
-        .where(workitems.c.id.in_(numbers), workitems.c.state == WorkState.IN_PROGRESS)
-        .order_by(*_ORDER)
-    )
-    return [_workitem(row) for row in tx.connection.execute(query)]
+    return [_workitem(row) for row in tx.connection.execute(_LOAD, {"numbers": numbers})]
 
-
-_ORDER = (workitems.c.turn_at, workitems.c.id)
 
 _OF_INSTANCE = (
     "sop_class_uid",
@@ -212,63 +191,21 @@ _OF_INSTANCE = (
     "digest",
 )
 
-
-def _claimable(now: datetime, kind: Kind | None) -> Select[int]:
-    query = (
-        select(workitems.c.id)
-        .where(
-            # spelled out, not bound: only so does SQLite see that the partial index answers it
-            literal_column("workitems.state") == literal_column("'SCHEDULED'"),
-            workitems.c.held_until.is_(None),
-            or_(
-                workitems.c.due_at <= now,
-                workitems.c.latest_at <= now,
-                # a new image is due at once, even where the clock stepped back after it came
-                and_(workitems.c.kind == Kind.ANALYSE, workitems.c.attempts == 0),
-                *_out_of_time(now),
-            ),
-            or_(workitems.c.kind == Kind.ANALYSE, _may_be_reported(now)),
-        )
-        .order_by(*_ORDER)
-        .with_for_update(skip_locked=True)
+_LOAD = (
+    select(
+        workitems,
+        studies.c.study_instance_uid,
+        studies.c.first_received_at,
+        studies.c.patient_number,
+        *(instances.c[name] for name in _OF_INSTANCE),
     )
-    return query if kind is None else query.where(workitems.c.kind == kind)
-
-
-def _out_of_time(now: datetime) -> Iterable[ColumnElement[bool]]:
-    """Tell work by which it can be seen that the clock stepped back since it was scheduled.
-
-    It would otherwise wait for as long as the step was. What is not seen by this waits at most as much
-    longer as it has waited already, or for the longest pause there is.
-    """
-    yield workitems.c.created_at > now + _SKEW
-    for kind, longest in _LONGEST_WAIT.items():
-        yield and_(workitems.c.kind == kind, workitems.c.due_at > now + longest + _SKEW)
-
-
-def _may_be_reported(now: datetime) -> ColumnElement[bool]:
-    """No earlier report of the study is being written, and its images are analysed or waited long enough.
-
-    What is held until its hours is told by a later report, and so is what is only read again, where this one
-    is more urgent; a shadow is never told.
-    """
-    other = workitems.alias("other")
-    analyse = and_(
-        other.c.kind == Kind.ANALYSE,
-        other.c.state.in_(OPEN),
-        other.c.held_until.is_(None),
-        or_(
-            other.c.purpose == Purpose.FIRST,
-            and_(other.c.purpose == Purpose.AGAIN, other.c.priority >= workitems.c.priority),
-        ),
-        _waits(now),
+    .join(studies, studies.c.id == workitems.c.study_id)
+    .outerjoin(instances, instances.c.id == workitems.c.instance_id)
+    .where(
+        workitems.c.id.in_(bindparam("numbers", expanding=True)), workitems.c.state == WorkState.IN_PROGRESS
     )
-    report = and_(other.c.kind == Kind.REPORT, other.c.state == WorkState.IN_PROGRESS)
-    return ~exists().where(other.c.study_id == workitems.c.study_id, or_(analyse, report))
-
-
-def _waits(now: datetime) -> ColumnElement[bool]:
-    return or_(workitems.c.latest_at.is_(None), workitems.c.latest_at > now)
+    .order_by(*ORDER)
+)
 
 
 def _fix_extent(tx: Transaction, reports: Sequence[int]) -> None:
@@ -278,12 +215,18 @@ def _fix_extent(tx: Transaction, reports: Sequence[int]) -> None:
     still scheduled, and only postponed it; an analysis that comes later finds it in progress and schedules
     the next.
     """
-    last = select(func.max(analyses.c.id)).where(
-        analyses.c.study_id == workitems.c.study_id, analyses.c.shadow.is_(False)
+    tx.connection.execute(_FIX_EXTENT, {"reports": reports})
+
+
+_FIX_EXTENT = (
+    update(workitems)
+    .where(workitems.c.id.in_(bindparam("reports", expanding=True)))
+    .values(
+        covers=select(func.max(analyses.c.id))
+        .where(analyses.c.study_id == workitems.c.study_id, analyses.c.shadow.is_(False))
+        .scalar_subquery()
     )
-    tx.connection.execute(
-        update(workitems).where(workitems.c.id.in_(reports)).values(covers=last.scalar_subquery())
-    )
+)
 
 
 def _workitem(row: Row[Any]) -> Workitem:

@@ -13,11 +13,12 @@ from sqlalchemy import exists, func, select
 
 from mcads_node.priority import Priority
 from mcads_node.schedule import Schedule
+from mcads_node.workitems.claimable import OPEN
 from mcads_node.workitems.engine import Transaction
 from mcads_node.workitems.events import Happening, record
 from mcads_node.workitems.patients import patient_number
 from mcads_node.workitems.planning import Plan, schedule_analysis
-from mcads_node.workitems.queue import OPEN, lock_study
+from mcads_node.workitems.queue import lock_study
 from mcads_node.workitems.records import InstanceState, Purpose
 from mcads_node.workitems.schema import instances, studies, workitems
 from mcads_node.workitems.studies import find

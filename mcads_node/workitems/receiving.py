@@ -10,6 +10,7 @@ from sqlalchemy.dialects import postgresql, sqlite
 
 from mcads_node.errors import InstanceUnreadable
 from mcads_node.instance import ReceivedInstance, is_valid_uid
+from mcads_node.workitems.claimable import OPEN
 from mcads_node.workitems.engine import Transaction
 from mcads_node.workitems.events import Happening, clean, record
 from mcads_node.workitems.moving import CONFLICT, take_in
@@ -20,7 +21,7 @@ from mcads_node.workitems.patients import (
     patients_of,
 )
 from mcads_node.workitems.planning import Plan, forward, schedule_analysis
-from mcads_node.workitems.queue import OPEN, lock_study
+from mcads_node.workitems.queue import lock_study
 from mcads_node.workitems.records import (
     Handling,
     InstanceState,

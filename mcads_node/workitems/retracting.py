@@ -15,13 +15,14 @@ from sqlalchemy import ColumnElement, func, insert, or_, select, update
 
 from mcads_node.errors import PermanentError
 from mcads_node.result import ObjectKind
+from mcads_node.workitems.claimable import OPEN
 from mcads_node.workitems.deliveries import plan
 from mcads_node.workitems.engine import Transaction
 from mcads_node.workitems.events import Happening, clean, record
 from mcads_node.workitems.extent import stored_result
 from mcads_node.workitems.outcomes import DeliveryState
 from mcads_node.workitems.patients import is_of_its_patient, reports_of_its_patient
-from mcads_node.workitems.queue import OPEN, lock_study
+from mcads_node.workitems.queue import lock_study
 from mcads_node.workitems.records import Kind, StoredResult, WorkState
 from mcads_node.workitems.schema import analyses, deliveries, results, studies, workitems
 from mcads_node.workitems.studies import find

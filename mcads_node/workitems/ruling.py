@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from functools import cache
 from typing import Any
 
-from sqlalchemy import ColumnElement, FromClause, Row, Select, func, insert, select
+from sqlalchemy import ColumnElement, FromClause, Row, Select, bindparam, func, insert, select
 
 from mcads_node.errors import PermanentError
 from mcads_node.instance import Circumstances, Requestor, View
@@ -139,9 +140,8 @@ class Ruling(Transactions):
         """Say how the image of an analyse item came, and what there is of its study now."""
         if item.instance is None:
             raise ValueError(f"{item} is of no image")
-        mine = instances.c.id == item.instance_number
         with self._read() as tx:
-            row = tx.connection.execute(_images().where(mine)).one()
+            row = tx.connection.execute(_image(), {"mine": item.instance_number}).one()
             return _circumstances(row, _views(tx, [item.study_number]))
 
     def instances_to_try(
@@ -197,15 +197,17 @@ class Ruling(Transactions):
 
 def _views(tx: Transaction, studies: Sequence[int]) -> dict[int, tuple[View, ...]]:
     """Projections of the images of studies that were analysed, by the study's number."""
-    query = (
-        select(analyses.c.study_id, analyses.c.view)
-        .where(analyses.c.study_id.in_(studies), is_of_its_patient())
-        .order_by(analyses.c.id)
-    )
     found: dict[int, tuple[View, ...]] = {}
-    for row in tx.connection.execute(query):
+    for row in tx.connection.execute(_VIEWS, {"studies": studies}):
         found[row.study_id] = (*found.get(row.study_id, ()), View(row.view))
     return found
+
+
+_VIEWS = (
+    select(analyses.c.study_id, analyses.c.view)
+    .where(analyses.c.study_id.in_(bindparam("studies", expanding=True)), is_of_its_patient())
+    .order_by(analyses.c.id)
+)
 
 
 def _versions() -> Select[Any]:
@@ -221,6 +223,12 @@ def _version(row: Row[Any]) -> RulesVersion:
         who=row.who,
         why=row.why,
     )
+
+
+@cache
+def _image() -> Select[Any]:
+    """Select one of `_images`; made once."""
+    return _images().where(instances.c.id == bindparam("mine"))
 
 
 def _images() -> Select[Any]:

@@ -9,6 +9,7 @@ from sqlalchemy import Row, Select, Table, func, select, update
 
 from mcads_node.errors import PermanentError
 from mcads_node.priority import Priority
+from mcads_node.workitems.claimable import OPEN
 from mcads_node.workitems.engine import Transaction
 from mcads_node.workitems.events import Happening, record
 from mcads_node.workitems.extent import analysis_of, objects_of_images, stored_result
@@ -23,7 +24,7 @@ from mcads_node.workitems.overview import (
     StudyRecord,
     WorkRecord,
 )
-from mcads_node.workitems.queue import OPEN, lock_study, next_revision
+from mcads_node.workitems.queue import lock_study, next_revision
 from mcads_node.workitems.records import InstanceAnalysed, InstanceState, Kind, Purpose, WorkState
 from mcads_node.workitems.schema import (
     analyses,

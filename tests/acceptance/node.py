@@ -18,6 +18,7 @@ from mcads_node.verbs.overview import describe_study
 from mcads_node.yamlfile import write_yaml
 from tests.conversion import lend_conversion
 from tests.peers import echoscu, free_port
+from tests.verbs import run_verb
 
 START_SECONDS = 120.0
 WORK_SECONDS = 120.0
@@ -114,13 +115,7 @@ class ServedNode:
 
     def verb(self, *arguments: str, code: int = 0) -> str:
         """Run a verb against this node's configuration; give its standard output."""
-        done = subprocess.run(
-            [sys.executable, "-m", "mcads_node", *arguments, "--config", str(self.config)],
-            capture_output=True,
-            text=True,
-            timeout=60,
-            check=False,
-        )
+        done = run_verb(*arguments, "--config", str(self.config))
         assert done.returncode == code, f"{arguments}: {done.returncode}\n{done.stdout}\n{done.stderr}"
         return done.stdout
 

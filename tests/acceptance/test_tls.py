@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import re
 import signal
 import subprocess
@@ -22,6 +21,7 @@ from tests.acceptance.node import RULES, ServedNode, wait_for
 from tests.attack.processes import heaps
 from tests.certificates import Authority, Issued
 from tests.peers import echoscu, free_port, storescp
+from tests.verbs import run_verb
 
 pytestmark = pytest.mark.timeout(180)
 
@@ -60,14 +60,7 @@ class Setup:
         write_yaml(folder / "routes.yaml", {"routes": RULES})
 
     def run(self, *arguments: str) -> subprocess.CompletedProcess[str]:
-        return subprocess.run(
-            [sys.executable, "-m", "mcads_node", *arguments, "--config", str(self.served.config)],
-            capture_output=True,
-            text=True,
-            timeout=60,
-            check=False,
-            env={**os.environ, "COLUMNS": "300"},
-        )
+        return run_verb(*arguments, "--config", str(self.served.config))
 
     def metrics(self) -> str:
         """Ask the receiver's process, whose port is the one after that of the node."""
