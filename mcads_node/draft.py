@@ -14,7 +14,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from mcads_node.errors import NodeError, StorageFull, TransientError
+from mcads_node.writeback import begin_write_back
 
+#: the kernel is asked to write when so many more bytes have come
+_WRITE_BACK_BYTES = 1 << 20
 #: pieces of at least this many bytes are written as they come, smaller ones together
 _TOGETHER = 32_768
 _NO_ROOM = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
@@ -58,6 +61,8 @@ class Draft:
         self._temporary = final.with_name(f"{final.name}.part")
         self._digest = hashlib.sha256()
         self._failure: OSError | None = None
+        #: bytes of the file that the kernel was asked to write to the device
+        self._asked = 0
         flags = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
         self._is_over = True
         with mapped(final):
@@ -126,6 +131,11 @@ class Draft:
                 self._file.write(piece)
             except OSError as error:
                 self._failure = error
+                return
+            come = len(self.preface) + self.size - self._asked
+            if come >= _WRITE_BACK_BYTES:
+                begin_write_back(self._file.fileno(), self._asked, come)
+                self._asked += come
 
 
 def finish_all(drafts: Sequence[Draft]) -> list[StoredFile]:

@@ -99,6 +99,11 @@ class Incoming(BytesIO):
         return super().tell() if self._draft is None else self._draft.size
 
     @property
+    def is_begun(self) -> bool:
+        """Whether a first fragment has come."""
+        return self._begin is None
+
+    @property
     def content(self) -> Content:
         """What has come."""
         return InMemory(self.getvalue()) if self._draft is None else InDraft(self._draft)

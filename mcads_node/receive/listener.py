@@ -24,8 +24,10 @@ from mcads_node import pulse
 from mcads_node.association import tune
 from mcads_node.draft import Draft
 from mcads_node.receive.admission import plain_address
+from mcads_node.receive.bulk import Bulk
 from mcads_node.receive.content import Incoming
 from mcads_node.receive.crowd import Crowd, Peer
+from mcads_node.receive.doorbell import Doorbell
 from mcads_node.receive.handshake import Handshakes
 from mcads_node.receive.transfer import shorten
 
@@ -165,29 +167,42 @@ class _Vigilance:
         self._told = False
         #: the association's thread waits for a request
         self._is_awaited = True
+        #: a request has come whole, and is not answered
+        self._is_served = False
+        Bulk(association, transport, self._may_grow, lambda: self._is_served)
+        self._doorbell = Doorbell()
+        association._reactor_checkpoint = self._doorbell
         self._receive, self._act = association.dimse.receive_primitive, self._machine.do_action
         association.dimse.receive_primitive = self._receive_primitive  # type: ignore[method-assign]
         self._machine.do_action = self._do_action  # type: ignore[method-assign]
 
     def _receive_primitive(self, primitive: P_DATA) -> None:
         dimse = self._association.dimse
-        waiting = 0 if dimse.msg_queue.empty() else self._waiting
-        length = _length(self._message()) + sum(
-            len(data) for _, data in primitive.presentation_data_value_list
-        )
-        longest = self._listener.longest_message
-        if longest is not None and waiting + length > longest:
+        came = sum(len(data) for _, data in primitive.presentation_data_value_list)
+        length = self._length_with(came)
+        if not self._may_grow(came):
             self._refuse_to_grow()
             return
         try:
             self._receive(primitive)
             if dimse.message is None:
-                self._waiting = waiting + length
+                self._waiting = length
+                self._is_served = True
         except _MALFORMED as error:
             # not its text, which may quote the message
             self._tell(type(error).__name__)
             # Evt19 of PS3.8 table 9-10, an invalid PDU: answered by an abort
             self._association.dul.event_queue.put("Evt19")
+
+    def _may_grow(self, by: int) -> bool:
+        """Whether the message that comes may be so many bytes longer."""
+        longest = self._listener.longest_message
+        return longest is None or self._length_with(by) <= longest
+
+    def _length_with(self, more: int) -> int:
+        """Bytes of the message that comes with so many more, and of those that wait."""
+        waiting = 0 if self._association.dimse.msg_queue.empty() else self._waiting
+        return waiting + _length(self._message()) + more
 
     def _message(self) -> DIMSEMessage:
         """Give the message that comes; one that begins is put where its data set goes to a file."""
@@ -227,6 +242,10 @@ class _Vigilance:
             # its state is not known any more: without an answer
             self._tell(type(error).__name__)
             self._cut_off()
+        if event == "Evt9":
+            # P-DATA was sent: the answer
+            self._is_served = False
+        self._doorbell.ring()
         if event == "Evt6":
             self._is_awaited = False
         elif self._machine.current_state == "Sta1":

@@ -17,9 +17,9 @@ from pynetdicom.pdu_items import PresentationDataValueItem
 from pynetdicom.transport import AssociationSocket
 
 #: PDU type of P-DATA-TF, and the event that one makes (PS3.8 section 9.3.5 and table 9-10)
-_P_DATA_TF, _RECEIVED = 0x04, "Evt10"
+P_DATA_TF_TYPE, _RECEIVED = 0x04, "Evt10"
 #: PDU type, reserved, length: before the items of a P-DATA-TF
-_HEADER = 6
+HEADER = 6
 #: item length and presentation context ID: before a fragment (PS3.8 table 9-23)
 _ITEM = struct.Struct(">IB")
 
@@ -30,7 +30,7 @@ def shorten(association: Association, transport: AssociationSocket, longest: int
     usual = association.dul._decode_pdu
 
     def decode_pdu(pdu: bytearray) -> tuple[Any, str]:
-        return (decode(pdu), _RECEIVED) if pdu[0] == _P_DATA_TF else usual(pdu)
+        return (decode(pdu), _RECEIVED) if pdu[0] == P_DATA_TF_TYPE else usual(pdu)
 
     association.dul._decode_pdu = decode_pdu  # type: ignore[method-assign, assignment]
 
@@ -68,7 +68,7 @@ def _item(context_id: int, fragment: memoryview) -> PresentationDataValueItem:
     return item
 
 
-def fragments(pdu: bytearray) -> Iterator[tuple[int, memoryview]]:
+def fragments(pdu: bytearray | memoryview) -> Iterator[tuple[int, memoryview]]:
     """Give presentation context ID and fragment, with its control header, of each item of a P-DATA-TF.
 
     Raises
@@ -76,7 +76,7 @@ def fragments(pdu: bytearray) -> Iterator[tuple[int, memoryview]]:
     ValueError, struct.error
         Items are longer than the PDU, or shorter than they can be.
     """
-    whole, at = memoryview(pdu), _HEADER
+    whole, at = memoryview(pdu), HEADER
     while at < len(pdu):
         length, context_id = _ITEM.unpack_from(pdu, at)
         # the length counts the context ID; that of an empty fragment leaves no room for the control header

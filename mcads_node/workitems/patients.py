@@ -19,6 +19,13 @@ from mcads_node.workitems.schema import analyses, instances, studies, workitems
 
 OTHER_PATIENT = "it is held: its Patient ID (0010,0020) is another than that of the study's other images"
 
+_PATIENTS_OF = (
+    select(instances.c.patient, instances.c.issuer)
+    .join(studies, studies.c.id == instances.c.study_id)
+    .where(instances.c.study_id == bindparam("study"), instances.c.patient_number == studies.c.patient_number)
+    .distinct()
+)
+
 
 @dataclass(frozen=True, kw_only=True)
 class Patient:
@@ -46,13 +53,8 @@ def is_same_patient(said: Patient, known: Iterable[Patient]) -> bool:
 
 def patients_of(tx: Transaction, study: int) -> list[Patient]:
     """Give what the images of a study say that were taken in since it is of the patient that it is of now."""
-    query = (
-        select(instances.c.patient, instances.c.issuer)
-        .join(studies, studies.c.id == instances.c.study_id)
-        .where(instances.c.study_id == study, instances.c.patient_number == studies.c.patient_number)
-        .distinct()
-    )
-    return [Patient(patient=row.patient, issuer=row.issuer) for row in tx.connection.execute(query)]
+    found = tx.connection.execute(_PATIENTS_OF, {"study": study})
+    return [Patient(patient=row.patient, issuer=row.issuer) for row in found]
 
 
 def patient_number(tx: Transaction, study: int) -> int:

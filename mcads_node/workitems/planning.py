@@ -35,25 +35,24 @@ def schedule_analysis(tx: Transaction, numbers: tuple[int, int], plan: Plan, due
     instance, study = numbers
     held_until = None if plan.schedule is None else held(plan.schedule, tx.now)
     due_at = held_until or due_at
-    tx.connection.execute(
-        insert(workitems).values(
-            kind=Kind.ANALYSE,
-            state=WorkState.SCHEDULED,
-            study_id=study,
-            instance_id=instance,
-            purpose=plan.purpose,
-            rule=plan.rule,
-            model=plan.model,
-            priority=plan.priority,
-            schedule=None if plan.schedule is None else plan.schedule.to_text(),
-            held_until=held_until,
-            due_at=due_at,
-            turn_at=turn(due_at, plan.priority),
-            attempts=0,
-            deaths=0,
-            created_at=tx.now,
-        )
-    )
+    row = {
+        "kind": Kind.ANALYSE,
+        "state": WorkState.SCHEDULED,
+        "study_id": study,
+        "instance_id": instance,
+        "purpose": plan.purpose,
+        "rule": plan.rule,
+        "model": plan.model,
+        "priority": plan.priority,
+        "schedule": None if plan.schedule is None else plan.schedule.to_text(),
+        "held_until": held_until,
+        "due_at": due_at,
+        "turn_at": turn(due_at, plan.priority),
+        "attempts": 0,
+        "deaths": 0,
+        "created_at": tx.now,
+    }
+    tx.connection.execute(insert(workitems), row)
 
 
 def held(schedule: Schedule, now: datetime) -> datetime | None:

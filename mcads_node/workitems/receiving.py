@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Row, Select, func, insert, select, update
+from sqlalchemy import Row, Select, bindparam, case, func, insert, select, update
 from sqlalchemy.dialects import postgresql, sqlite
 
 from mcads_node.errors import InstanceUnreadable
@@ -18,7 +18,6 @@ from mcads_node.workitems.patients import (
     OTHER_PATIENT,
     Patient,
     is_same_patient,
-    patient_number,
     patients_of,
 )
 from mcads_node.workitems.planning import Plan, forward, schedule_analysis
@@ -33,24 +32,51 @@ from mcads_node.workitems.records import (
 )
 from mcads_node.workitems.schema import instances, studies, workitems
 
+#: made once: of the time that an object's record takes, the making of its statements was the larger part
+_FIRST_UNDER: Select[Any] = select(instances.c.id, instances.c.study_id, instances.c.patient_number).where(
+    instances.c.sop_instance_uid == bindparam("uid"),
+    instances.c.conflicts_with.is_(None),
+    instances.c.study_id.is_not(None),
+)
+_INSERT_INSTANCE = insert(instances).returning(instances.c.id)
+
+
+def _upsert(make: Any) -> Any:
+    statement = make(studies).values(
+        study_instance_uid=bindparam("uid"),
+        first_received_at=bindparam("received_at"),
+        last_received_at=bindparam("received_at"),
+    )
+    # the first never changes: Series Date and Time of every result are made of it. The last only grows,
+    # though several threads may commit out of order, and a clock may step back
+    mine, new = studies.c.last_received_at, statement.excluded.last_received_at
+    return statement.on_conflict_do_update(
+        index_elements=["study_instance_uid"],
+        set_={"last_received_at": case((mine < new, new), else_=mine)},
+    ).returning(studies.c.id, studies.c.patient_number)
+
+
+#: a row that is there is written, and so locked, even where nothing in it changes
+_UPSERT_STUDY = {"sqlite": _upsert(sqlite.insert), "postgresql": _upsert(postgresql.insert)}
+
 
 def record_received(tx: Transaction, instance: ReceivedInstance, handling: Handling) -> Receipt:
     """Put an instance on record, and schedule what is to be done with it."""
     _check_uids(instance)
     _take_turn(tx, instance.sop_instance_uid)
     first = _first_under(tx, instance.sop_instance_uid)
-    again = _same_content_on_record(tx, instance)
+    # what is on record of others under the UID stands behind a first one
+    again = None if first is None else _same_content_on_record(tx, instance)
     if first is not None and again is not None:
         _note(tx, instance, "received again", (first.id, first.study_id), "the same content is on record")
         return again
-    study = _upsert_study(tx, instance.study_instance_uid, instance.received_at)
+    study, of_now = _upsert_study(tx, instance.study_instance_uid, instance.received_at)
     said = Patient(patient=instance.patient, issuer=instance.issuer)
     if not is_same_patient(said, patients_of(tx, study)):
         number = _insert_held(tx, instance, study, first)
         _note(tx, instance, "held", (number, study), OTHER_PATIENT)
         _forward(tx, instance, (number, study), handling, known=first is not None)
         return Receipt.HELD
-    of_now = patient_number(tx, study)
     if first is not None and (first.study_id != study or first.patient_number == of_now):
         _insert_conflict(tx, instance, study, first.id, of_now)
         return Receipt.CONFLICT
@@ -191,12 +217,7 @@ def _take_turn(tx: Transaction, sop_instance_uid: str) -> None:
 
 def _first_under(tx: Transaction, sop_instance_uid: str) -> Row[Any] | None:
     """Find what counts under a SOP Instance UID: number and patient of the instance, and its study."""
-    query: Select[Any] = select(instances.c.id, instances.c.study_id, instances.c.patient_number).where(
-        instances.c.sop_instance_uid == sop_instance_uid,
-        instances.c.conflicts_with.is_(None),
-        instances.c.study_id.is_not(None),
-    )
-    return tx.connection.execute(query).first()
+    return tx.connection.execute(_FIRST_UNDER, {"uid": sop_instance_uid}).first()
 
 
 def _same_content_on_record(tx: Transaction, instance: ReceivedInstance) -> Receipt | None:
@@ -213,24 +234,11 @@ def _same_content_on_record(tx: Transaction, instance: ReceivedInstance) -> Rece
     return Receipt.DUPLICATE if is_known else Receipt.CONFLICT_AGAIN
 
 
-def _upsert_study(tx: Transaction, uid: str, received_at: datetime) -> int:
-    dialect = sqlite if tx.connection.dialect.name == "sqlite" else postgresql
-    tx.connection.execute(
-        dialect.insert(studies)
-        .values(study_instance_uid=uid, first_received_at=received_at, last_received_at=received_at)
-        .on_conflict_do_nothing(index_elements=["study_instance_uid"])
-    )
-    number: int = tx.connection.execute(
-        select(studies.c.id).where(studies.c.study_instance_uid == uid).with_for_update()
-    ).scalar_one()
-    # the first never changes: Series Date and Time of every result are made of it. The last only grows,
-    # though several threads may commit out of order, and a clock may step back
-    tx.connection.execute(
-        update(studies)
-        .where(studies.c.id == number, studies.c.last_received_at < received_at)
-        .values(last_received_at=received_at)
-    )
-    return number
+def _upsert_study(tx: Transaction, uid: str, received_at: datetime) -> tuple[int, int]:
+    """Put a study on record that is not, and lock it; gives its number, and that of its patient."""
+    statement = _UPSERT_STUDY[tx.connection.dialect.name]
+    row = tx.connection.execute(statement, {"uid": uid, "received_at": received_at}).one()
+    return row.id, row.patient_number
 
 
 def _insert_conflict(
@@ -247,23 +255,22 @@ def _insert_held(tx: Transaction, instance: ReceivedInstance, study: int, first:
 
 
 def _insert_instance(tx: Transaction, instance: ReceivedInstance, study: int | None, **values: Any) -> int:
-    statement = insert(instances).values(
-        study_id=study,
-        sop_class_uid=_valid(instance.sop_class_uid),
-        sop_instance_uid=_valid(instance.sop_instance_uid),
-        transfer_syntax_uid=_valid(instance.transfer_syntax_uid),
-        requestor_ae_title=clean(instance.requestor.ae_title),
-        requestor_address=clean(instance.requestor.address),
-        called_ae_title=clean(instance.requestor.called_ae_title),
-        received_at=instance.received_at,
-        path=instance.path,
-        size=instance.size,
-        digest=instance.digest,
-        patient=instance.patient,
-        issuer=instance.issuer,
-        **values,
-    )
-    number: int = tx.connection.execute(statement.returning(instances.c.id)).scalar_one()
+    columns = {
+        "study_id": study,
+        "sop_class_uid": _valid(instance.sop_class_uid),
+        "sop_instance_uid": _valid(instance.sop_instance_uid),
+        "transfer_syntax_uid": _valid(instance.transfer_syntax_uid),
+        "requestor_ae_title": clean(instance.requestor.ae_title),
+        "requestor_address": clean(instance.requestor.address),
+        "called_ae_title": clean(instance.requestor.called_ae_title),
+        "received_at": instance.received_at,
+        "path": instance.path,
+        "size": instance.size,
+        "digest": instance.digest,
+        "patient": instance.patient,
+        "issuer": instance.issuer,
+    }
+    number: int = tx.connection.execute(_INSERT_INSTANCE, {**columns, **values}).scalar_one()
     return number
 
 
