@@ -109,7 +109,7 @@ class ImageReading:
     findings: tuple[Finding, ...]
     #: every input check that did not pass
     checks: tuple[InputCheck, ...]
-    #: PNG, at most 512 pixels on its longer side, the strongest heatmap drawn in
+    #: picture file, at most 440 pixels on its longer side, the strongest heatmap drawn in
     thumbnail: bytes
     #: label of the finding whose heatmap is drawn in the thumbnail, or ``grad-cam-combined``; None: none is
     shown: str | None = None

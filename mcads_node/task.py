@@ -62,7 +62,7 @@ class Analysis:
     checks: tuple[InputCheck, ...]
     #: Part 10 bytes of the source's header, without pixel data
     header: bytes
-    #: PNG
+    #: as `encode_picture` gives it
     thumbnail: bytes
     #: label of the finding whose heatmap is drawn in it, or ``grad-cam-combined``
     shown: str | None
@@ -128,7 +128,7 @@ class ReadingRecord:
     checks: tuple[InputCheck, ...]
     #: Part 10 bytes of the source's header, without pixel data
     header: bytes
-    #: PNG
+    #: as `encode_picture` gives it
     thumbnail: bytes
     #: label of the finding whose heatmap is drawn in it, or ``grad-cam-combined``
     shown: str | None

@@ -11,8 +11,8 @@ from mcads_node.report.drawing import (
     OUTLINE_EDGE,
     centres,
     colour_map,
-    decode_png,
-    encode_png,
+    decode_picture,
+    encode_picture,
     grey_levels,
     heat_over,
     outline_over,
@@ -130,8 +130,8 @@ def test_shrink_and_centres_keep_places() -> None:
 
 def test_png_round_trip() -> None:
     picture = np.random.default_rng(1).integers(0, 255, (7, 5, 3), dtype=np.uint8)
-    assert np.array_equal(np.asarray(decode_png(encode_png(picture))), picture)
-    assert encode_png(picture) == encode_png(picture.copy())
+    assert np.array_equal(np.asarray(decode_picture(encode_picture(picture))), picture)
+    assert encode_picture(picture) == encode_picture(picture.copy())
 
 
 @given(st.text("abc xyžėλЖ-—", max_size=60), st.integers(40, 400))
@@ -170,3 +170,14 @@ def test_a_page_grows_and_remembers() -> None:
     written = page.pixels()[:bottom, :211]
     assert int(written.max()) > 200
     assert np.all(page.pixels()[:bottom, 211:] == page.pixels()[0, 299])
+
+
+def test_whole_pixels_are_put_together_where_that_is_near_enough() -> None:
+    assert shrunk_shape((2500, 2048), 1280) == (1250, 1024)
+    assert shrunk_shape((3000, 2400), 1280) == (1000, 800)
+    # it would be half of what there is room for, or not a whole number
+    assert shrunk_shape((1500, 1200), 1280) == (1280, 1024)
+    assert shrunk_shape((2501, 2048), 1280) == (1280, 1048)
+    assert shrunk_shape((900, 700), 1280) == (900, 700)
+    grey = np.arange(16, dtype=np.uint8).reshape(4, 4) * 4
+    assert shrink(grey, (2, 2)).tolist() == [[10, 18], [42, 50]]

@@ -159,7 +159,7 @@ def test_the_caption_lies_below_and_a_narrow_image_is_not_covered() -> None:
 
 @pytest.mark.parametrize(
     ("rendition", "shape", "preserved"),
-    [(HEATMAP, (1280, 1049), "NO"), (replace(HEATMAP, max_side=None), (2500, 2048), "YES")],
+    [(HEATMAP, (1250, 1024), "NO"), (replace(HEATMAP, max_side=None), (2500, 2048), "YES")],
 )
 def test_a_large_source_is_scaled_down_unless_all_of_it_is_wanted(
     rendition: Rendition, shape: tuple[int, int], preserved: str
@@ -746,13 +746,13 @@ def test_no_reading_or_two_studies_make_no_page() -> None:
 
 @pytest.mark.parametrize(("rows", "columns"), [(1250, 1024), (300, 1000), (90, 70)])
 def test_thumbnail(rows: int, columns: int) -> None:
-    from mcads_node.report.drawing import decode_png
+    from mcads_node.report.drawing import decode_picture
 
     radiograph = image(rows, columns)
-    plain = decode_png(thumbnail(radiograph, None))
+    plain = decode_picture(thumbnail(radiograph, None))
     assert max(plain.size) <= 512
     assert plain.width / plain.height == pytest.approx(columns / rows, rel=0.01)
-    hot: NDArray[np.int64] = np.asarray(decode_png(thumbnail(radiograph, heat(radiograph)))).astype(int)
+    hot: NDArray[np.int64] = np.asarray(decode_picture(thumbnail(radiograph, heat(radiograph)))).astype(int)
     assert np.ptp(np.asarray(plain).astype(int), axis=2).max() == 0
     middle = np.argwhere(np.ptp(hot, axis=2) > 30).mean(axis=0)
     assert np.allclose(middle, (hot.shape[0] / 2, hot.shape[1] / 2), atol=3)

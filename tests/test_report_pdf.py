@@ -19,7 +19,7 @@ from mcads_node.errors import ReportImpossible
 from mcads_node.finding import Finding, Presence
 from mcads_node.instance import View
 from mcads_node.report import wording
-from mcads_node.report.drawing import encode_png, grey_levels, heat_over
+from mcads_node.report.drawing import encode_picture, grey_levels, heat_over
 from mcads_node.report.pdf import pdf_report
 from mcads_node.result import ImageReading, ObjectKind, Rendition, ResultObject
 from tests import referees
@@ -46,7 +46,7 @@ HEATMAP = ("1.2.840.10008.5.1.4.1.1.7", "2.25.5", "2.25.6")
 
 def _picture(rows: int, columns: int) -> bytes:
     ramp = np.add.outer(np.linspace(-1024, 0, rows), np.linspace(0, 1024, columns)).astype(np.float32)
-    return encode_png(heat_over(grey_levels(ramp), None))
+    return encode_picture(heat_over(grey_levels(ramp), None))
 
 
 def _readings() -> list[ImageReading]:

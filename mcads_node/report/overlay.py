@@ -21,7 +21,7 @@ from mcads_node.report.drawing import (
     Grey,
     Rgb,
     centres,
-    encode_png,
+    encode_picture,
     grey_levels,
     heat_over,
     outline_over,
@@ -96,9 +96,9 @@ def thumbnail(radiograph: Radiograph, heatmap: Heatmap | None) -> bytes:
     Returns
     -------
     bytes
-        PNG, at most 440 pixels on its longer side: as many as the page has room for.
+        Picture file, at most 440 pixels on its longer side: as many as the page has room for.
     """
-    return encode_png(_filled(radiograph, heatmap, shrunk_shape(_shape(radiograph), THUMBNAIL_SIDE)))
+    return encode_picture(_filled(radiograph, heatmap, shrunk_shape(_shape(radiograph), THUMBNAIL_SIDE)))
 
 
 def _shape(radiograph: Radiograph) -> tuple[int, int]:

@@ -26,7 +26,7 @@ from mcads_node.errors import ReportImpossible
 from mcads_node.finding import Algorithm, Finding, Presence
 from mcads_node.report import wording
 from mcads_node.report.document import Draft
-from mcads_node.report.drawing import decode_png
+from mcads_node.report.drawing import decode_picture
 from mcads_node.report.narrative import ImageNarrative, Narrative, narrative
 from mcads_node.report.source import local_time
 from mcads_node.report.urgency import page_order
@@ -108,7 +108,7 @@ def pdf_pages(draft: Draft) -> bytes:
     Raises
     ------
     ReportImpossible
-        A thumbnail is no PNG, or an image has more findings than a page holds.
+        A thumbnail is no picture, or an image has more findings than a page holds.
     """
     _register_fonts()
     said = narrative(draft)
@@ -244,7 +244,7 @@ def _picture(image: ImageNarrative, tr: Translator) -> Sequence[Flowable]:
     if not data:
         return []
     try:
-        size = decode_png(data).size
+        size = decode_picture(data).size
     except OSError as error:
         raise ReportImpossible(f"the thumbnail of an image cannot be read: {error}") from error
     scale = _PICTURE / max(size)

@@ -22,7 +22,7 @@ from mcads_node.report.drawing import (
     LOWEST_SHOWN,
     PANEL,
     Colour,
-    decode_png,
+    decode_picture,
 )
 from mcads_node.report.page import Page, largest_size, line_height, text_width, wrap
 from mcads_node.report.sentences import sentence
@@ -250,7 +250,7 @@ def _thumbnail(page: Page, corners: tuple[int, int, int, int], reading: ImageRea
     page.box(corners, (0, 0, 0))
     if not reading.thumbnail:
         return
-    picture = decode_png(reading.thumbnail)
+    picture = decode_picture(reading.thumbnail)
     picture.thumbnail((right - left, bottom - top))
     at = (left + (right - left - picture.width) // 2, top + (bottom - top - picture.height) // 2)
     page.picture(at, picture)

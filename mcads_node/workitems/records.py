@@ -253,7 +253,7 @@ class InstanceAnalysed:
     view: View
     #: Part 10 file of the source's header, without pixels
     header: bytes = field(repr=False)
-    #: path of the PNG among the results; None where there is none
+    #: path of the picture among the results; None where there is none
     thumbnail: str | None
     #: label of the finding whose heatmap is drawn in it, or ``grad-cam-combined``; None: none is
     shown: str | None = None

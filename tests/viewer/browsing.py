@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from mcads_node.report.drawing import decode_png
+from mcads_node.report.drawing import decode_picture
 from tests.programs import require_program
 from tests.viewer.server import HERE
 
@@ -40,7 +40,7 @@ class Shown:
 
     def viewport(self) -> Picture:
         """Give what the viewport shows: height × width × 3, 0…1."""
-        page = np.asarray(decode_png(self.screenshot.read_bytes()).convert("RGB"), np.float64) / 255
+        page = np.asarray(decode_picture(self.screenshot.read_bytes()).convert("RGB"), np.float64) / 255
         left, top, width, height = (round(each) for each in self.pane)
         return page[top : top + height, left : left + width]
 
