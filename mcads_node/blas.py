@@ -3,7 +3,7 @@
 OpenBLAS keeps a thread for every processor, and each of them waits for its next share by spinning for tens of
 milliseconds. Reading an image ends in matrix products of a few milliseconds, and the network's forward pass
 comes right after them, on processors that spin for nothing: it then takes twice as long, and the whole costs
-twice the processor time (docs/decisions/0038).
+twice the processor time (docs/decisions/0037).
 """
 
 from __future__ import annotations

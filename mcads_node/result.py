@@ -32,7 +32,7 @@ class ObjectKind(StrEnum):
 
 
 #: longest side of a heatmap's image part, in pixels, where a destination asks for no other: a screen shows no
-#: more of it beside the radiograph, and the whole matrix takes four times the bytes (docs/decisions/0039)
+#: more of it beside the radiograph, and the whole matrix takes four times the bytes (docs/decisions/0038)
 HEATMAP_SIDE = 1280
 
 #: kinds that are drawn, with the modality and the transfer syntax that a destination asks for

@@ -2,7 +2,7 @@
 
 pynetdicom takes one PDU after the other, and each passes a dozen of its objects and gives up the interpreter
 some eight times. Over several associations at once the threads then spend their time handing it to each other
-(docs/decisions/0036). Here whatever fragments have come are read by one call, joined in place, and added to
+(docs/decisions/0035). Here whatever fragments have come are read by one call, joined in place, and added to
 the file by another. The first fragment of a data set, its last, and anything unusual go pynetdicom's way.
 """
 
