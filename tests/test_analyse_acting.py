@@ -157,7 +157,7 @@ class Loads:
         self.names: list[str] = []
 
     def __call__(self, _store: ModelStore, name: str, **how: object) -> Classifier:
-        assert how == {"threads": 1, "engine": "torch"}
+        assert how == {"threads": 1, "engine": "torch", "precision": "float32"}
         self.names.append(name)
         return cast(Classifier, Loaded(f"classifier of {name}"))
 

@@ -112,6 +112,8 @@ def test_what_kills_the_worker_is_told_from_what_kills_the_actor(
     assert b"CUDA_VISIBLE_DEVICES=0" in Path(f"/proc/{worker}/environ").read_bytes().split(b"\0")
     os.kill(worker, signal.SIGSTOP)
     future = compute.analyse(request())
+    # until it has come to the worker, which is stopped and cannot say so; one that dies idle is only replaced
+    time.sleep(3)
     os.kill(worker, signal.SIGKILL)
     # as an image would that crashes a codec: it is counted, and the actor lives
     assert isinstance(future.exception(PATIENCE), WorkerLost)
