@@ -7,11 +7,14 @@ import subprocess
 import sys
 
 _PRODUCTS = """
+import pathlib
 import numpy
 import threadpoolctl
-from mcads_node.blas import use_one_thread
+from mcads_node import worker
+from mcads_node.task import WorkerSettings
 
-use_one_thread()
+here = pathlib.Path()
+worker._limit(WorkerSettings(models_dir=here, weights_dir=here, model="any", memory_limit_mib=4096))
 numpy.ones((512, 512)) @ numpy.ones((512, 512))
 libraries = threadpoolctl.threadpool_info()
 print({library["num_threads"] for library in libraries if library["user_api"] == "blas"})

@@ -66,15 +66,8 @@ def test_a_sender_that_breaks_off_leaves_nothing(spool: Spool) -> None:
     assert files(spool) == []
 
 
-@pytest.mark.parametrize(
-    ("code", "error"),
-    [(errno.ENOSPC, StorageFull), (errno.EDQUOT, StorageFull), (errno.EIO, TransientError)],
-)
-@pytest.mark.parametrize("call", [1, 2], ids=["file", "folder"])
-def test_a_device_that_fails_leaves_nothing(
-    spool: Spool, monkeypatch: pytest.MonkeyPatch, code: int, error: type[Exception], call: int
-) -> None:
-    spool.write(b"makes the folder of the day")
+def fail_to_force(monkeypatch: pytest.MonkeyPatch, call: int, code: int) -> Iterator[int]:
+    """Let the device fail with an error number when it is forced for the `call`-th time; gives the count."""
     calls = iter(range(1, 100))
     fsync = os.fsync
 
@@ -84,6 +77,19 @@ def test_a_device_that_fails_leaves_nothing(
         fsync(descriptor)
 
     monkeypatch.setattr(os, "fsync", failing)
+    return calls
+
+
+@pytest.mark.parametrize(
+    ("code", "error"),
+    [(errno.ENOSPC, StorageFull), (errno.EDQUOT, StorageFull), (errno.EIO, TransientError)],
+)
+@pytest.mark.parametrize("call", [1, 2], ids=["file", "folder"])
+def test_a_device_that_fails_leaves_nothing(
+    spool: Spool, monkeypatch: pytest.MonkeyPatch, code: int, error: type[Exception], call: int
+) -> None:
+    spool.write(b"makes the folder of the day")
+    fail_to_force(monkeypatch, call, code)
     with pytest.raises(error, match=os.strerror(code)):
         spool.write(b"x" * 100)
     assert len(files(spool)) == 1
@@ -95,15 +101,7 @@ def test_files_that_belong_together_are_all_there_or_none(
     spool: Spool, monkeypatch: pytest.MonkeyPatch, call: int
 ) -> None:
     spool.write(b"makes the folder of the day")
-    calls = iter(range(1, 100))
-    fsync = os.fsync
-
-    def failing(descriptor: int) -> None:
-        if next(calls) == call:
-            raise OSError(errno.EIO, os.strerror(errno.EIO))
-        fsync(descriptor)
-
-    monkeypatch.setattr(os, "fsync", failing)
+    calls = fail_to_force(monkeypatch, call, errno.EIO)
     with pytest.raises(TransientError):
         spool.write_all([b"a", b"b"])
     assert len(files(spool)) == 1

@@ -37,8 +37,6 @@ class Bulk:
     ----------
     association, transport
         Whose connection it is.
-    read
-        Reads so many bytes of it.
     may_grow
         Whether the message that comes may be so many bytes longer.
     is_served
@@ -97,7 +95,7 @@ class Bulk:
         connection = self._transport.socket
         if message is None or connection is None or self._dul.state_machine.current_state != "Sta6":
             return None
-        # what TLS has decrypted is not seen by `select`, and no more than 16 KiB of it is given at a time
+        # what TLS has decrypted is not seen by `poll`, and no more than 16 KiB of it is given at a time
         if isinstance(connection, ssl.SSLSocket) or not connection.gettimeout():
             return None
         incoming = message.data_set

@@ -168,7 +168,7 @@ def shrink(grey: Grey, shape: tuple[int, int]) -> Grey:
     whole = grey.shape[0] // shape[0]
     if grey.shape == (shape[0] * whole, shape[1] * whole):
         return np.asarray(Image.fromarray(grey).reduce(whole))
-    # to a third or less: by whole pixels first, which is quick, and then from twice of what is wanted
+    # to a quarter or less: by whole pixels first, which is quick, and then from twice of what is wanted
     resized = Image.fromarray(grey).resize((shape[1], shape[0]), Image.Resampling.BOX, reducing_gap=2.0)
     return np.asarray(resized)
 
